@@ -4,8 +4,11 @@
 export const countOf = (dims: readonly number[]): number => dims.reduce((product, dim) => product * dim, 1);
 
 /** Are they as many, and equal? */
-export const sameDims = (a: readonly number[], b: readonly number[]): boolean =>
-  a.length === b.length && a.every((dim, i) => dim === b[i]);
+export function sameNumbers(a: ArrayLike<number>, b: ArrayLike<number>): boolean {
+  if (a.length !== b.length) return false;
+  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
+  return true;
+}
 
 /** Elements between neighbours along each dimension. */
 export function stridesOf(dims: readonly number[]): number[] {

@@ -16,8 +16,10 @@ const wordsOf = (work: Promise<unknown>): Promise<string> =>
     ({ message }: Error) => message,
   );
 
-/** What browsers say of a connection that ends early: Chromium, Firefox, WebKit. */
-const BROKEN = /network ?error|Failed to fetch|Load failed|connection/i;
+/** What a browser says of a connection that ends early. */
+const BROKEN = navigator.userAgent.includes('Chrome/')
+  ? /network error|Failed to fetch/
+  : /NetworkError when attempting|Error in body stream|Load failed|network connection was lost/;
 
 beforeAll(() => {
   const paths = { 'tfjs-backend-wasm.wasm': plain, 'tfjs-backend-wasm-simd.wasm': simd };

@@ -2,7 +2,7 @@
 
 import type { ArenaHandle, AttentionRun, KvCache } from '@msd/core';
 import { FLOAT32 } from '../data-types.ts';
-import { countOf } from '../dims.ts';
+import { countOf, sameNumbers } from '../dims.ts';
 import { describeNode, type GraphNode } from '../ir/graph.ts';
 import type { Info } from '../ir/info.ts';
 import { OPERATORS } from '../ops/index.ts';
@@ -143,7 +143,7 @@ export class ClaimedRegion {
     for (const slot of this.#valued)
       for (const element of elementsOf(values[slot]!, this.#shop.device)) key[length++] = element;
     key.length = length;
-    const found = this.#plans.findIndex((plan) => plan.parent === parent && sameKey(plan.key, key));
+    const found = this.#plans.findIndex((plan) => plan.parent === parent && sameNumbers(plan.key, key));
     if (found === 0) return this.#plans[0]!;
     const plan = found > 0 ? this.#plans.splice(found, 1)[0]! : this.#make(values, parent, [...key]);
     this.#plans.unshift(plan);
@@ -270,10 +270,4 @@ export class ClaimedRegion {
       this.#copied += handle.byteLength;
     };
   }
-}
-
-function sameKey(a: readonly number[], b: readonly number[]): boolean {
-  if (a.length !== b.length) return false;
-  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
-  return true;
 }

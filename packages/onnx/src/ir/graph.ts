@@ -4,7 +4,7 @@
  */
 
 import { dataTypeBits } from '../data-types.ts';
-import { sameDims } from '../dims.ts';
+import { sameNumbers } from '../dims.ts';
 import { OnnxFormatError } from '../errors.ts';
 import type { FunctionRecord, GraphRecord, ModelRecord, SparseRef } from '../read/model.ts';
 import type { NodeRecord } from '../read/node.ts';
@@ -153,7 +153,7 @@ function theOneThatCounts(all: readonly Constant[]): Constant {
 function sameType(a: Constant, b: Constant): boolean {
   if (a.kind !== 'tensor' || b.kind !== 'tensor') return a.kind === b.kind;
   const [left, right] = [a.tensor, b.tensor];
-  return left.elemType === right.elemType && sameDims(left.dims, right.dims);
+  return left.elemType === right.elemType && sameNumbers(left.dims, right.dims);
 }
 
 /** An initializer that is listed as an input has its type: ONNX Runtime refuses another. */

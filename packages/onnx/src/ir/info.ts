@@ -31,7 +31,7 @@ export interface Concrete extends Info {
 }
 
 /** Constants up to this many elements are known by value. */
-const MAX_KNOWN = 1024;
+export const MAX_KNOWN = 1024;
 
 /** Element types that plain JavaScript computes with. */
 export const HOST_TYPES: ReadonlySet<number> = /* @__PURE__ */ new Set([FLOAT32, FLOAT16, INT32, INT64, BOOL]);

@@ -4,7 +4,7 @@
  * sizes alone is computed once in a plan.
  */
 import { INT64, isFloat } from '../data-types.ts';
-import { countOf } from '../dims.ts';
+import { countOf, sameNumbers } from '../dims.ts';
 import { describeNode, type GraphNode } from '../ir/graph.ts';
 import { HOST_TYPES, type Info, isKnown } from '../ir/info.ts';
 import type { Match, Matcher } from '../passes/matcher.ts';
@@ -165,7 +165,7 @@ function lowerEnd(to: Lowering, end: GraphNode, { nodes, leaves, views, elemType
     dims,
     needs: open,
     compute(values, out) {
-      if (before?.every((data, i) => sameElements(data, values[i]!.data))) return false;
+      if (before?.every((data, i) => sameNumbers(data, values[i]!.data))) return false;
       before = undefined;
       evaluate(
         (leaf) => {
@@ -179,12 +179,6 @@ function lowerEnd(to: Lowering, end: GraphNode, { nodes, leaves, views, elemType
     },
   });
   to.alias(name, slot, dims);
-}
-
-function sameElements(a: ArrayLike<number>, b: ArrayLike<number>): boolean {
-  if (a.length !== b.length) return false;
-  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
-  return true;
 }
 
 /** Writes rows as indices. */

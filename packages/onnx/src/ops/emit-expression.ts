@@ -3,7 +3,7 @@
  * that names no op: the one whose kernels compute it is fetched when a plan has such a step left.
  */
 import type { Elementwise } from '@msd/core/nn';
-import { sameDims } from '../dims.ts';
+import { sameNumbers } from '../dims.ts';
 import { fetched } from './late.ts';
 import { emitOp, type Lowering, type Slot } from './lowering.ts';
 
@@ -27,7 +27,7 @@ function repeatedDims(inputs: readonly Slot[]): readonly number[] | undefined {
   const own = inputs.map(({ dims }) => [...new Array<number>(rank - dims.length).fill(1), ...dims]);
   const result = Array.from({ length: rank }, (_, i) => own.map((dims) => dims[i]!).find((dim) => dim !== 1) ?? 1);
   const fits = (dims: readonly number[]): boolean =>
-    sameDims(
+    sameNumbers(
       dims.map((dim, i) => (dim === 1 ? result[i]! : dim)),
       result,
     );

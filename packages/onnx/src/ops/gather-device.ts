@@ -2,7 +2,7 @@
 
 import { type BlockRows, checkIndices, gather as gatherSpec } from '@msd/core/nn';
 import { dataTypeName, FLOAT32, INT4, isFloat, UINT4, UINT8 } from '../data-types.ts';
-import { countOf, sameDims } from '../dims.ts';
+import { countOf, sameNumbers } from '../dims.ts';
 import { describeNode } from '../ir/graph.ts';
 import type { Info } from '../ir/info.ts';
 import type { Match, Matcher } from '../passes/matcher.ts';
@@ -79,7 +79,7 @@ function matchBlocks(view: NodeView, matcher: Matcher): Match | string {
   const last = isPacked ? (width * 8) / bits : width;
   const dims = data.dims.with(-1, last);
   const blocks = dims.with(-1, Math.ceil(last / blockSize));
-  if (!sameDims(scales.dims, blocks)) return `scales have shape [${scales.dims.join(', ')}]`;
+  if (!sameNumbers(scales.dims, blocks)) return `scales have shape [${scales.dims.join(', ')}]`;
   const [rows, ...row] = dims as [number, ...number[]];
   if (rank > 2 && (last % blockSize !== 0 || (isPacked && zeroPoints && (blocks.at(-1)! * bits) % 8 !== 0)))
     return 'blocks of a row do not follow each other';

@@ -1,7 +1,7 @@
 /** com.microsoft.MatMulNBits: Y = A · Wᵀ (+ bias) with weights of 2, 4 or 8 bits, what `q4` and `q8` exports consist of. */
 
 import { dataTypeName, FLOAT32, isFloat, UINT8 } from '../data-types.ts';
-import { sameDims } from '../dims.ts';
+import { sameNumbers } from '../dims.ts';
 import { OnnxFormatError } from '../errors.ts';
 import { describeNode, type GraphNode } from '../ir/graph.ts';
 import type { Info } from '../ir/info.ts';
@@ -57,7 +57,7 @@ function match(view: NodeView, matcher: Matcher): Match | string {
   checkCount(node, 'B', data, N * blocks * ((blockSize * bits) / 8));
   checkCount(node, 'scales', scales, N * blocks);
   if (zeroPoints) checkCount(node, 'zero points', zeroPoints, N * zeroColumns);
-  if (!sameDims(data.dims, [N, blocks, (blockSize * bits) / 8])) return `B has shape [${data.dims.join(', ')}]`;
+  if (!sameNumbers(data.dims, [N, blocks, (blockSize * bits) / 8])) return `B has shape [${data.dims.join(', ')}]`;
   if (!oneOrTwo(scales.dims, N, blocks)) return `scales have shape [${scales.dims.join(', ')}]`;
   if (zeroPoints && !oneOrTwo(zeroPoints.dims, N, zeroColumns))
     return `zero points have shape [${zeroPoints.dims.join(', ')}]`;
@@ -111,7 +111,7 @@ export function checkType({ graph }: Matcher, node: GraphNode, what: string, nam
 }
 
 function oneOrTwo(dims: readonly number[], rows: number, columns: number): boolean {
-  return dims.length === 1 || sameDims(dims, [rows, columns]);
+  return dims.length === 1 || sameNumbers(dims, [rows, columns]);
 }
 
 export const matMulNBitsOperators: readonly Operator[] = [

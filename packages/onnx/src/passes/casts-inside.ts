@@ -8,13 +8,13 @@
  * those of what was cast.
  */
 import { FLOAT16, isFloat } from '../data-types.ts';
-import { buildGraph, type Graph, type GraphNode } from '../ir/graph.ts';
+import type { Graph, GraphNode } from '../ir/graph.ts';
 import type { TypedGraph } from '../ir/infer.ts';
 import { operatorName } from '../ops/operator.ts';
 import type { ModelRecord } from '../read/model.ts';
 import type { NodeRecord } from '../read/node.ts';
 import type { ByteRange } from '../read/source.ts';
-import { rewired } from './rewired.ts';
+import { rewired, withChanged } from './rewired.ts';
 
 /** How many operands become the result, the others say how. */
 const MOVED: ReadonlyMap<string, number> = /* @__PURE__ */ new Map([
@@ -41,6 +41,7 @@ export function castsInside(
     return isCast ? node : undefined;
   };
   const usersOf = (name: string): readonly GraphNode[] => graph.consumers.get(name) ?? [];
+  const back = graph.nodes.find(({ outputs: [y = ''] }) => castOf(y) && typeOf(y) === FLOAT16);
   for (const name of outputs) {
     const cast = castOf(name);
     if (!cast) continue;
@@ -65,7 +66,6 @@ export function castsInside(
     }
     const count = maker && MOVED.get(operatorName(maker));
     const others = usersOf(value).filter((node) => !passed.includes(node));
-    const back = graph.nodes.find(({ outputs: [y = ''] }) => castOf(y) && typeOf(y) === typeOf(value));
     const isPlain = others.every(({ operatorsInside }) => operatorsInside.length === 0);
     if (!maker || !count || !back || others.length === 0 || outputs.has(value) || !isPlain) continue;
     if (changed.has(maker.range) || typeOf(value) !== FLOAT16 || typeOf(name) === FLOAT16) continue;
@@ -88,7 +88,5 @@ export function castsInside(
     const same = shown.get(x) ?? castOf(x)?.inputs[0];
     if (same !== undefined) changed.set(node.range, [rewired(node, [same], node.outputs)]);
   }
-  const nodes = record.graph.nodes.flatMap((node) => changed.get(node.range) ?? [node]);
-  const moved = { ...record, graph: { ...record.graph, nodes } };
-  return { record: moved, graph: buildGraph(moved) };
+  return withChanged(record, graph, changed);
 }

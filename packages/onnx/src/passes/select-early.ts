@@ -6,7 +6,7 @@
  * Products with weights of the file, norms of rows and elementwise functions work position by position, so the choice goes in
  * front of them, where nobody else needs the whole value: the same bits, for the positions that are asked for.
  */
-import { buildGraph, type Graph, type GraphNode } from '../ir/graph.ts';
+import type { Graph, GraphNode } from '../ir/graph.ts';
 import type { TypedGraph } from '../ir/infer.ts';
 import type { Size } from '../ir/info.ts';
 import { elementwiseOperators } from '../ops/elementwise.ts';
@@ -15,7 +15,7 @@ import { elements, type NodeView, operatorName } from '../ops/operator.ts';
 import type { ModelRecord } from '../read/model.ts';
 import type { NodeRecord } from '../read/node.ts';
 import type { ByteRange } from '../read/source.ts';
-import { rewired } from './rewired.ts';
+import { rewired, withChanged } from './rewired.ts';
 
 /** A Gather or Slice along one dimension that is not the last. */
 interface Selection {
@@ -53,9 +53,7 @@ export function selectEarly(record: ModelRecord, typed: TypedGraph): Graph {
     for (const { range } of move.passed) changed.set(range, []);
     changed.set(node.range, move.nodes);
   }
-  if (changed.size === 0) return graph;
-  const nodes = record.graph.nodes.flatMap((node) => changed.get(node.range) ?? [node]);
-  return buildGraph({ ...record, graph: { ...record.graph, nodes } });
+  return withChanged(record, graph, changed).graph;
 }
 
 function selectionOf(typed: TypedGraph, node: GraphNode): Selection | undefined {

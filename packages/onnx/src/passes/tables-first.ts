@@ -6,16 +6,14 @@
  * Biases of distances are such tables. JavaScript has floats of so few at hand, and chooses among them in every run of a decoder.
  */
 import { INT8, UINT8 } from '../data-types.ts';
-import { buildGraph, type Graph } from '../ir/graph.ts';
+import type { Graph } from '../ir/graph.ts';
+import { MAX_KNOWN } from '../ir/info.ts';
 import { operatorName } from '../ops/operator.ts';
 import type { ModelRecord } from '../read/model.ts';
 import type { NodeRecord } from '../read/node.ts';
 import type { ByteRange } from '../read/source.ts';
 import { elementCount, type TensorRef } from '../read/tensor.ts';
-import { rewired } from './rewired.ts';
-
-/** Elements that constants are known of by value. */
-const FEW = 1024;
+import { rewired, withChanged } from './rewired.ts';
 
 /** @returns the record and graph with such tables; the same if there are none */
 export function tablesFirst(
@@ -36,7 +34,7 @@ export function tablesFirst(
     const tensor = tensorOf(table);
     const isCoded = tensor?.elemType === INT8 || tensor?.elemType === UINT8;
     const isOne = rest.every((name) => name === '' || (tensorOf(name) && elementCount(tensorOf(name)!) === 1));
-    if (!isCoded || elementCount(tensor) > FEW || !isOne || graph.consumers.get(codes)!.length > 1) continue;
+    if (!isCoded || elementCount(tensor) > MAX_KNOWN || !isOne || graph.consumers.get(codes)!.length > 1) continue;
     const floats = `${table} as ${node.outputs[0]!}`;
     changed.set(gather.range, [
       rewired(node, [table, ...rest], [floats]),
@@ -44,8 +42,5 @@ export function tablesFirst(
     ]);
     changed.set(node.range, []);
   }
-  if (changed.size === 0) return { record, graph };
-  const nodes = record.graph.nodes.flatMap((node) => changed.get(node.range) ?? [node]);
-  const moved = { ...record, graph: { ...record.graph, nodes } };
-  return { record: moved, graph: buildGraph(moved) };
+  return withChanged(record, graph, changed);
 }

@@ -8,7 +8,7 @@
 
 import type { ActivationId } from '@msd/core';
 import type { Elementwise, FunctionId } from '@msd/core/nn';
-import { sameDims } from '../dims.ts';
+import { sameNumbers } from '../dims.ts';
 import {
   cellReads,
   lastCellOf,
@@ -94,7 +94,7 @@ export function fuse(steps: readonly Planned[], leaving: Iterable<Slot>, widthOf
   return groupProducts(joinChains(takeEnds(steps, isUsedOnce), isUsedOnce), widthOf);
 }
 
-const isAlike = (a: Slot, b: Slot): boolean => sameDims(a.dims, b.dims);
+const isAlike = (a: Slot, b: Slot): boolean => sameNumbers(a.dims, b.dims);
 
 const isExpression = ({ spec }: OpStep): boolean => spec === 'elementwise' || spec.name === 'elementwise';
 

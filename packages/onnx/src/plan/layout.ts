@@ -10,7 +10,7 @@
  */
 
 import { type Copy, copy, type ReduceOp, reduce } from '@msd/core/nn';
-import { countOf, sameDims, stridesOf } from '../dims.ts';
+import { countOf, sameNumbers, stridesOf } from '../dims.ts';
 import { channelDims, positionDims, toChannelsStep } from '../ops/conv/positions.ts';
 import { type OpStep, part, type Slot } from '../ops/lowering.ts';
 import { newSlot, type Planned } from './draft.ts';
@@ -77,7 +77,7 @@ class Layout {
     const inputs: Slot[] = [];
     for (const slot of step.inputs) {
       if (!slot) return false;
-      const whole = sameDims(slot.dims, out.dims) ? this.#imageOf(slot) : undefined;
+      const whole = sameNumbers(slot.dims, out.dims) ? this.#imageOf(slot) : undefined;
       const image = whole && keepsChannels(slot, whole) ? whole : undefined;
       if (image) images++;
       const own = image ? part(image, 0, positionDims(out.dims)) : repeatedAlike(slot, out.dims.length);
@@ -104,7 +104,7 @@ class Layout {
           .slice(2)
           .map((_, d) => d + 2)
           .join();
-    if (!isSpatial || !sameDims(dims, channelDims(image.dims))) return false;
+    if (!isSpatial || !sameNumbers(dims, channelDims(image.dims))) return false;
     this.steps.push({ step: { ...step, op: { ...op, axes: axes.map((axis) => axis - 1) }, inputs: [image] }, nodes });
     return true;
   }
@@ -132,11 +132,11 @@ function isToPositions({ spec, op, inputs }: OpStep, image: Slot): boolean {
   const [batch = 0, C = 0] = [image.dims[0], image.dims.at(-1)];
   const positions = countOf(image.dims.slice(1, -1));
   const isWhole = countOf(dims) === countOf(image.dims) && from.offset === 0 && to.offset === 0;
-  const isDense = sameDims(joined(dims, to.strides), joined(dims, stridesOf(dims)));
+  const isDense = sameNumbers(joined(dims, to.strides), joined(dims, stridesOf(dims)));
   return (
     isWhole &&
     isDense &&
-    sameDims(joined(dims, from.strides), joined([batch, positions, C], [C * positions, 1, positions]))
+    sameNumbers(joined(dims, from.strides), joined([batch, positions, C], [C * positions, 1, positions]))
   );
 }
 

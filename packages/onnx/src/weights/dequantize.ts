@@ -6,7 +6,7 @@
 import { fp16Bits } from '@msd/core';
 import { roundHalfEven } from '@msd/core/program';
 import { dataTypeName, FLOAT8E8M0, FLOAT16, FLOAT32, INT8, UINT8 } from '../data-types.ts';
-import { countOf, sameDims } from '../dims.ts';
+import { countOf, sameNumbers } from '../dims.ts';
 import type { NodeView } from '../ops/operator.ts';
 import { elementCount, type TensorRef } from '../read/tensor.ts';
 import { computedTensor } from './computed.ts';
@@ -41,7 +41,7 @@ export function dequantizeOf(
     return `scales are ${dataTypeName(scales.elemType)}`;
   if (zeroPoints && zeroPoints.elemType !== data.elemType)
     return `zero points are ${dataTypeName(zeroPoints.elemType)}`;
-  if (zeroPoints && !sameDims(zeroPoints.dims, scales.dims) && elementCount(zeroPoints) !== elementCount(scales))
+  if (zeroPoints && !sameNumbers(zeroPoints.dims, scales.dims) && elementCount(zeroPoints) !== elementCount(scales))
     return `zero points have shape [${zeroPoints.dims.join(', ')}]`;
   const { dims } = data;
   const given = view.int('block_size', 0);
@@ -62,7 +62,7 @@ export function dequantizeOf(
   const hasBlocks = given > 0;
   const blockSize = hasBlocks ? given : 1;
   const expected = hasBlocks ? dims.with(axis, Math.ceil(size / given)) : [size];
-  if (!sameDims(scales.dims, expected)) return `scales have shape [${scales.dims.join(', ')}]`;
+  if (!sameNumbers(scales.dims, expected)) return `scales have shape [${scales.dims.join(', ')}]`;
   const inner = countOf(dims.slice(axis + 1));
   return { data, scales, zeroPoints, size, inner, hasBlocks, blockSize };
 }

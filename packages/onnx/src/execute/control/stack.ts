@@ -1,6 +1,6 @@
 /** Results of passes, stacked along an axis. */
 import { jsDataType } from '../../data-types.ts';
-import { countOf, sameDims } from '../../dims.ts';
+import { countOf, sameNumbers } from '../../dims.ts';
 import { type Info, isKnown } from '../../ir/info.ts';
 import { createOrtTensor, type OrtModule, type OrtTensor } from '../../ort.ts';
 import { ARRAYS } from '../arrays.ts';
@@ -27,7 +27,7 @@ export class Stack {
   /** @throws `RangeError` if it has other sizes than those before */
   push(tensor: OrtTensor): void {
     const [first] = this.#tensors;
-    if (first && !sameDims(first.dims, tensor.dims))
+    if (first && !sameNumbers(first.dims, tensor.dims))
       throw new RangeError(
         `run: ${this.#where}, expected the same shape in every pass, got [${first.dims.join(', ')}] and [${tensor.dims.join(', ')}].`,
       );
