@@ -832,6 +832,8 @@ export interface BlockRows {
     readonly zeroPoint?: number | undefined;
 }
 
+export type CompleteOp<O> = OpSpec<O> & Required<Pick<OpSpec<O>, 'reference'>>;
+
 export interface Copy {
     readonly outputs: readonly (readonly number[])[];
     readonly parts: readonly CopyPart[];
@@ -915,7 +917,7 @@ export interface NormRow {
 export interface OpSpec<O> {
     readonly name: string;
     infer(op: O, inputs: readonly (TensorType | undefined)[]): readonly TensorType[];
-    reference(op: O, inputs: readonly (Tensor | undefined)[], outputs: readonly Tensor[], arithmetic: Arithmetic): void;
+    reference?(op: O, inputs: readonly (Tensor | undefined)[], outputs: readonly Tensor[], arithmetic: Arithmetic): void;
     wasm(op: O, inputs: readonly (TensorType | undefined)[], outputs: readonly TensorType[]): KernelPlan;
     wgsl?(op: O, inputs: readonly (TensorType | undefined)[], outputs: readonly TensorType[]): readonly WgslCall[];
     inPlace?(op: O, output: number, input: number): boolean;
@@ -1030,7 +1032,9 @@ export interface WindowsOp {
     readonly clamp?: readonly [number, number] | undefined;
 }
 
-export declare const argMax: OpSpec<ArgMaxOp>;
+export declare const argMax: import("../../ops/op.ts").CompleteOp<ArgMaxOp>;
+
+export declare const argMaxOnWasm: OpSpec<ArgMaxOp>;
 
 export declare function checkIndices(where: string, indices: ArrayLike<number | bigint>, rows: number): void;
 
@@ -1038,35 +1042,51 @@ export declare function checkPositions({ positions, sequence, cacheRows }: Rotar
 
 export declare function concat(shapes: readonly Dims[], axis: number): Copy;
 
-export declare const copy: OpSpec<Copy>;
+export declare const copy: import("../../ops/op.ts").CompleteOp<Copy>;
 
-export declare const elementwise: OpSpec<Elementwise>;
+export declare const copyOnWasm: OpSpec<Copy>;
+
+export declare const elementwise: import("../../ops/op.ts").CompleteOp<Elementwise>;
+
+export declare const elementwiseOnWasm: OpSpec<Elementwise>;
 
 export declare function expand(dims: Dims, shape: Dims): Copy;
 
 export declare const functionIds: FunctionId[];
 
-export declare const gather: OpSpec<Gather>;
+export declare const gather: import("../../ops/op.ts").CompleteOp<Gather>;
 
-export declare const gatherRows: OpSpec<GatherRows>;
+export declare const gatherOnWasm: OpSpec<Gather>;
 
-export declare const matMul: OpSpec<MatMul>;
+export declare const gatherRows: import("../../ops/op.ts").CompleteOp<GatherRows>;
+
+export declare const gatherRowsOnWasm: OpSpec<GatherRows>;
+
+export declare const matMul: import("../../ops/op.ts").CompleteOp<Readonly<Record<string, never>>>;
+
+export declare const matMulOnWasm: OpSpec<MatMul>;
 
 export declare const nnKernels: readonly KernelFamily[];
 
-export declare const nnOps: readonly OpSpec<unknown>[];
+export declare const nnOps: readonly CompleteOp<unknown>[];
 
-export declare const norm: OpSpec<NormOp>;
+export declare const norm: import("../../ops/op.ts").CompleteOp<NormOp>;
 
 export declare function normBound({ kind, epsilon }: Pick<NormOp, 'kind' | 'epsilon'>, { x, scale, bias, skip, skipBias }: NormRow, device?: DeviceName): number[];
+
+export declare const normOnWasm: OpSpec<NormOp>;
 
 export declare function pad(dims: Dims, { before, after, mode, value }: PadOptions): Copy;
 
 export declare const readFrom: (bytes: Uint8Array) => ReadBytes;
 
-export declare const reduce: OpSpec<ReduceOp>;
+export declare const reduce: import("../../ops/op.ts").CompleteOp<ReduceOp>;
 
-export declare const rotary: OpSpec<RotaryOp>;
+export declare const reduceOnWasm: OpSpec<ReduceOp>;
+
+export declare const rotary: import("../../ops/op.ts").CompleteOp<RotaryOp>;
+
+export declare const rotaryOnWasm: OpSpec<RotaryOp>;
 
 export declare function rotaryShape(op: RotaryOp, [x, cos, sin, positions]: Types): RotaryShape;
 
@@ -1076,9 +1096,11 @@ export declare function samePlace(size: number, stride: number, span: number, mo
 
 export declare function slice(dims: Dims, { starts, ends, axes, steps }: SliceOptions): Copy;
 
-export declare const softmax: OpSpec<SoftmaxOp>;
+export declare const softmax: import("../../ops/op.ts").CompleteOp<SoftmaxOp>;
 
 export declare function softmaxBound(x: ArrayLike<number>, kind?: SoftmaxOp['kind']): number[];
+
+export declare const softmaxOnWasm: OpSpec<SoftmaxOp>;
 
 export declare function split(dims: Dims, axis: number, sizes: Dims): Copy;
 
@@ -1095,7 +1117,9 @@ export declare function windowSlices(batch: number, lines: number, perLine: numb
 
 export declare const windowSpan: ({ kernel, dilations }: WindowShape, d: number) => number;
 
-export declare const windows: OpSpec<WindowsOp>;
+export declare const windows: import("../../ops/op.ts").CompleteOp<WindowsOp>;
+
+export declare const windowsOnWasm: OpSpec<WindowsOp>;
 
 
 // @msd/core/numerics

@@ -15,7 +15,7 @@ import type { FormatId } from '../../packages/core/src/formats/weights.ts';
 import { I16, operandsOf } from '../../packages/core/src/gemm/carriers.ts';
 import { gemmKernel } from '../../packages/core/src/gemm/gemm.wasm.ts';
 import { type GemmOptions, gemmId, SCRATCH_BYTES } from '../../packages/core/src/gemm/options.ts';
-import { type GemmArg, gemmSpec } from '../../packages/core/src/gemm/registry.ts';
+import { type GemmArg, gemmSpec, gemmVariants } from '../../packages/core/src/gemm/registry.ts';
 import { argumentList } from '../../packages/core/src/kernel-spec.ts';
 import { instantiate } from '../../packages/core/src/wasm/instantiate.ts';
 import { kernelOn } from '../../packages/core/test/kernels.ts';
@@ -92,7 +92,7 @@ export async function measureKernel(
 
   // The bare kernel is the one that `matmul` takes on this engine, on the same packed weights and its own activations.
   const id = backend.kernelFor(prepared, M);
-  const options = [...gemmSpec.variants()].find((each) => gemmId(each) === id)!;
+  const options = [...gemmVariants()].find((each) => gemmId(each) === id)!;
   const scratch = arena.alloc(SCRATCH_BYTES).ptr;
   const decomposed = (operands: Operands) => {
     const decomposition = resolveDecomposition({}, 'bench');

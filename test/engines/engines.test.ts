@@ -6,7 +6,7 @@
  */
 import { describe, expect, it } from 'vitest';
 import { gemmId } from '../../packages/core/src/gemm/options.ts';
-import { gemmSpec } from '../../packages/core/src/gemm/registry.ts';
+import { gemmVariants } from '../../packages/core/src/gemm/registry.ts';
 import { nnKernels } from '../../packages/core/src/nn/registry.ts';
 import { RECORDED_ATTENTION } from '../../packages/core/test/attention-bits.ts';
 import { RECORDED_BITS } from '../../packages/core/test/bits.ts';
@@ -27,7 +27,7 @@ const engines = ENGINES.filter(({ name, onRequest }) => {
 });
 
 const registered = [
-  ...Array.from(gemmSpec.variants(), gemmId),
+  ...Array.from(gemmVariants(), gemmId),
   ...nnKernels.flatMap(({ kernels }) => Array.from(kernels(), ({ id }) => id)),
 ];
 

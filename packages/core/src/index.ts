@@ -61,11 +61,11 @@ export {
   type PackedShape,
   type PackedWeights,
   packedByteLength,
-  packedRows,
   packedShape,
   packWeights,
   upgradePacked,
 } from './formats/packed.ts';
+export { packedRows } from './formats/packed-rows.ts';
 export { dequantizeWeights, type QuantizeOptions, quantizeWeights } from './formats/quantize.ts';
 export type { ScaleId } from './formats/scales.ts';
 export { badScale, SCALE_LIMIT, validateWeights } from './formats/validate.ts';

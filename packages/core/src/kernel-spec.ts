@@ -26,8 +26,6 @@ export interface KernelSpec<P, A extends string = string> {
   trial(params: P, at: number, rows?: number): Readonly<Record<A, number>>;
   /** Writes the words that are not zero in the trial's memory, for kernels that read from memory what to do. */
   fill?(words: Int32Array, at: number): void;
-  /** The parameters that ship: tests and benchmarks loop over them. */
-  variants(): Iterable<P>;
 }
 
 /** One kernel of a family, with its parameters chosen. */
@@ -100,10 +98,11 @@ export interface KernelFamily {
   kernels(): Iterable<KernelSource>;
 }
 
-export const familyOf = <P, A extends string>(spec: KernelSpec<P, A>): KernelFamily => ({
+/** @param variants the parameters that ship; no part of a spec, because pages do without them */
+export const familyOf = <P, A extends string>(spec: KernelSpec<P, A>, variants: () => Iterable<P>): KernelFamily => ({
   family: spec.family,
   *kernels() {
-    for (const params of spec.variants()) yield kernelOf(spec, params);
+    for (const params of variants()) yield kernelOf(spec, params);
   },
 });
 

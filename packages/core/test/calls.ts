@@ -30,7 +30,6 @@ const addKernels: KernelSpec<number, (typeof ARGS)[number]> = {
     });
   },
   trial: (_, at) => ({ x: at, y: at, rows: 1, vectors: 1000 }),
-  variants: () => [1, 2],
 };
 
 /** y = (x + 1) + 2, where the second addition works in place: done twice, it would show. */

@@ -76,7 +76,7 @@ export function deviceConformance<H extends { readonly byteLength: number }, P e
               ? { ...type, data: new Float64Array(elementCount(type.dims)) }
               : emptyLike(type),
           );
-          spec.reference(op, inputs, outputs, arithmetic);
+          spec.reference!(op, inputs, outputs, arithmetic);
           return outputs;
         });
         const given = inputs.map((input) => input && put(input.data));

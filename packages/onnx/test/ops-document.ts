@@ -32,6 +32,7 @@ import { foldOperators } from '../src/ops/reduce-device.ts';
 import { reshapeOperators } from '../src/ops/reshape.ts';
 import { rotaryOperators } from '../src/ops/rotary.ts';
 import { shapeOperators } from '../src/ops/shape.ts';
+import { LIMITS } from './ops-limits.ts';
 
 /** Sections of the document. */
 const SECTIONS: Readonly<Record<string, readonly Operator[]>> = {
@@ -78,7 +79,8 @@ const cell = (operator: Operator): string => {
   return places.length > 0 ? places.join(', ') : '–';
 };
 
-const row = (operator: Operator): string => `| \`${operator.name}\` | ${cell(operator)} | ${operator.limits ?? ''} |`;
+const row = (operator: Operator): string =>
+  `| \`${operator.name}\` | ${cell(operator)} | ${LIMITS.get(operator.name) ?? ''} |`;
 
 /** Chains of nodes that one step replaces, by the operator from which they are found. */
 export const CHAINS: Readonly<Record<string, string>> = {

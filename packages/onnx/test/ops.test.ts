@@ -4,6 +4,7 @@ import { addFamily, type Family, OPERATORS, PATTERNS } from '../src/ops/index.ts
 import { knownCounts, wrongKind } from '../src/ops/schema.ts';
 import type { NodeRecord } from '../src/read/node.ts';
 import { CHAINS, documented, opsDocument } from './ops-document.ts';
+import { LIMITS } from './ops-limits.ts';
 
 const base = new Set([...OPERATORS.keys(), ...PATTERNS.keys()]);
 /** Before any family came. */
@@ -35,6 +36,10 @@ describe('the table of operators', () => {
       const attributes = family.operators.flatMap((operator) => operator.attributes ?? []);
       expect(attributes.filter((name) => !hasKind(name) && name !== 'quant_type')).toEqual([]);
     }
+  });
+
+  it('has the operators whose limits are written down', () => {
+    expect([...LIMITS.keys()].filter((name) => !documented().includes(name))).toEqual([]);
   });
 
   it('has every operator once', async () => {

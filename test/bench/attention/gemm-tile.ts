@@ -6,7 +6,7 @@ import { decomposedRow, decomposeSpec } from '../../../packages/core/src/decompo
 import { quantizeWeights } from '../../../packages/core/src/formats/quantize.ts';
 import { gemmKernel } from '../../../packages/core/src/gemm/gemm.wasm.ts';
 import { gemmId, SCRATCH_BYTES } from '../../../packages/core/src/gemm/options.ts';
-import { gemmSpec } from '../../../packages/core/src/gemm/registry.ts';
+import { gemmSpec, gemmVariants } from '../../../packages/core/src/gemm/registry.ts';
 import { argumentList } from '../../../packages/core/src/kernel-spec.ts';
 import { instantiate } from '../../../packages/core/src/wasm/instantiate.ts';
 import { kernelOn } from '../../../packages/core/test/kernels.ts';
@@ -27,7 +27,7 @@ export function gemmTile(backend: WasmBackend, M: number): { readonly macs: numb
   const decompose = kernelOn(arena.memory, decomposeSpec, { decomposition, operands: 'i16' });
   decompose({ x: x.ptr, q: q!, sums: sums!, scale: scale!, scaleStride: 4 * M, M, K });
   const id = backend.kernelFor(matrix, M);
-  const options = [...gemmSpec.variants()].find((each) => gemmId(each) === id)!;
+  const options = [...gemmVariants()].find((each) => gemmId(each) === id)!;
   const { layout, address } = matrix;
   const args = argumentList(gemmSpec, options, {
     x: q!,

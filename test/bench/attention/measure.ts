@@ -1,6 +1,6 @@
 /** One case: the bound call compared with what textbooks compute, then it, its stages, the gemm tile and a peer in turns. */
 import type * as Ort from 'onnxruntime-web';
-import { attendSpec } from '../../../packages/core/src/attention/attend.wasm.ts';
+import { attendSpec, attendVariants } from '../../../packages/core/src/attention/attend.wasm.ts';
 import { PAGE_KEYS } from '../../../packages/core/src/attention/contract.ts';
 import { resolveKvShape } from '../../../packages/core/src/attention/kv-format.ts';
 import { taskScratch, tilingFor } from '../../../packages/core/src/attention/scratch.ts';
@@ -139,7 +139,7 @@ export function bindCase(backend: WasmBackend, { type, rows, keys }: AttentionCa
       words.run({ cache, isCausal: true, ...queries, bias: undefined, mask: undefined });
       arena.write(image, words.image);
       const attend = image.ptr + ATTEND_BYTE;
-      const options = [...attendSpec.variants()].find((each) => call.kernels.includes(attendSpec.id(each)))!;
+      const options = [...attendVariants()].find((each) => call.kernels.includes(attendSpec.id(each)))!;
       const kernel = instantiate(arena.memory, attendSpec.id(options), (module) => attendSpec.emit(module, options));
       return {
         attend: () => kernel(attend, 0, tasks, 0),

@@ -47,7 +47,7 @@ export async function measureNn(entry: NnEntry, M: number, options: MeasureNnOpt
   const { inputs, macs } = test;
   const types = spec.infer(test.op, inputs);
   const want = types.map(empty);
-  spec.reference(
+  spec.reference!(
     test.op,
     inputs,
     want.map((data, i) => ({ ...types[i]!, data })),

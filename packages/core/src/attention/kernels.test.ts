@@ -14,8 +14,8 @@ import { createBackend } from '../index.ts';
 import { threadPool } from '../threads/pool.ts';
 import { createTeam } from '../threads/team.ts';
 import { relaxedDot } from '../wasm/features.ts';
-import { appendSpec } from './append.wasm.ts';
-import { type AttendOptions, attendSpec } from './attend.wasm.ts';
+import { appendSpec, appendVariants } from './append.wasm.ts';
+import { type AttendOptions, attendSpec, attendVariants } from './attend.wasm.ts';
 import {
   type AttentionOp,
   type AttentionRun,
@@ -241,8 +241,8 @@ describe('attention in WASM', () => {
   });
 
   it('has the kernels that were reviewed', () => {
-    expect(kernelHashes(appendSpec)).toMatchSnapshot();
-    expect(kernelHashes(attendSpec, 32 * 1024)).toMatchSnapshot();
+    expect(kernelHashes(appendSpec, appendVariants)).toMatchSnapshot();
+    expect(kernelHashes(attendSpec, attendVariants, 32 * 1024)).toMatchSnapshot();
   });
 
   it('gives the bits of the reference, whatever is asked', { timeout: 600_000 }, async () => {

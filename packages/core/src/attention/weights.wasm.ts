@@ -1,10 +1,9 @@
 /** Weights of the keys of a page: e = 2^(z − m), their sum, and w = e · vs as integers of one scale. */
-import { laneCode } from '../activations/activations.wasm.ts';
+import { laneCode, wasmLanes } from '../activations/activations.wasm.ts';
 import { INFINITY_BITS, overLanes } from '../decompose/integers.wasm.ts';
-import { moreWasmLanes } from '../nn/elementwise/lanes.wasm.ts';
 import { type Func, f32x4, type I32, i32, i32x4, type Local, type V128, v128 } from '../wasm/emitter.ts';
 import { advance, allLanes, range } from '../wasm/loops.ts';
-import { exp2 } from './exp2.ts';
+import { type Exp2Lanes, exp2 } from './exp2.ts';
 import { type IntegerReader, type Row, rowScale, type Vectors } from './integers.wasm.ts';
 import { BLOCK, eachRow, ROW } from './rows.wasm.ts';
 import type { Task } from './task.wasm.ts';
@@ -85,7 +84,7 @@ export function weigher(f: Func): Weigher {
  * alternate with multiplications, which other units do. V8 keeps that order. Call it outside of loops.
  */
 function powers(f: Func): (x: readonly V128[]) => V128[] {
-  const power = laneCode(f, moreWasmLanes, exp2);
+  const power = laneCode(f, exp2Lanes, exp2);
   return (x) => {
     const begin = f.body.length;
     const chains = x.map((one) => {
@@ -99,10 +98,19 @@ function powers(f: Func): (x: readonly V128[]) => V128[] {
   };
 }
 
+/** Of all that an elementwise function may be made of, only what 2ˣ is. */
+const exp2Lanes = (f: Func, constant: (pattern: number) => V128): Exp2Lanes<V128> => ({
+  ...wasmLanes(f, constant),
+  bits: (x) => x,
+  float: (bits) => bits,
+  addInt: (a, b) => f.let(i32x4.add(a, b)),
+  shiftLeft: (a, bits) => f.let(i32x4.shl(a, bits)),
+});
+
 /** The sinks of rows join their sums. */
 export function addSinks(f: Func, task: Task): void {
   f.when(task.word('sinks'), () => {
-    const power = laneCode(f, moreWasmLanes, exp2);
+    const power = laneCode(f, exp2Lanes, exp2);
     eachRow(f, task.count, { row: task.rows }, ({ row }) => {
       const e = power(f32x4.sub(v128.load32Splat(row, ROW.sink), v128.load(row, ROW.most)));
       f.storeLane32(row, f32x4.add(v128.load32Splat(row, ROW.sum), e), 0, ROW.sum);

@@ -5,7 +5,8 @@ import { RECORDED_SHAPES, recordedBytes, recordedWeights } from '../../test/gold
 import { firstDifference, gaussians, random, randomWeights, rawWeights } from '../../test/random.ts';
 import { createBackend } from '../backends/create.ts';
 import { UnsupportedError } from '../errors.ts';
-import { PACKED_VERSION, packedByteLength, packedRows, packedShape, packWeights, upgradePacked } from './packed.ts';
+import { PACKED_VERSION, packedByteLength, packedShape, packWeights, upgradePacked } from './packed.ts';
+import { packedRows } from './packed-rows.ts';
 import { dequantizeWeights } from './quantize.ts';
 
 describe('packed weights', () => {

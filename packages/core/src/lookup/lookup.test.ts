@@ -7,7 +7,8 @@ import { gaussians, type Random, random, rawWeights } from '../../test/random.ts
 import { gpuBuffer, readBuffer } from '../../test/run-wgsl.ts';
 import type { GpuBuffer, GpuDevice } from '../backends/webgpu/api.ts';
 import { type GpuRowsOptions, WebGpuBackend } from '../backends/webgpu/index.ts';
-import { packedRows, packWeights } from '../formats/packed.ts';
+import { packWeights } from '../formats/packed.ts';
+import { packedRows } from '../formats/packed-rows.ts';
 import { everyVariant } from '../gemm/registry.ts';
 import { wgslOffset } from '../recombine/offset.wgsl.ts';
 import { type MatrixRows, type RowSource, rowExtent, type TableRows } from './contract.ts';

@@ -3,7 +3,7 @@
  * a GPU the kernels of lookup.wgsl.ts do it.
  */
 import { fromFp16 } from '../formats/fp16.ts';
-import { packedRows } from '../formats/packed.ts';
+import { packedRows } from '../formats/packed-rows.ts';
 import { type MatrixRows, type RowSource, rowExtent, type TableRows, tableCodeBytes } from './contract.ts';
 
 /** Writes row n at `out[at…]`; `at` is 0 by default. */

@@ -57,9 +57,9 @@ export interface OpSpec<O> {
   infer(op: O, inputs: readonly (TensorType | undefined)[]): readonly TensorType[];
   /**
    * The specification. 'float64' is the mathematics (f32 outputs are Float64Arrays then), 'float32' the bits that every WASM
-   * kernel has to give.
+   * kernel has to give. Without it, the op does not run on the reference.
    */
-  reference(op: O, inputs: readonly (Tensor | undefined)[], outputs: readonly Tensor[], arithmetic: Arithmetic): void;
+  reference?(op: O, inputs: readonly (Tensor | undefined)[], outputs: readonly Tensor[], arithmetic: Arithmetic): void;
   /** WebAssembly calls. Operands are numbered: inputs (absent ones too), then outputs. Nothing in it depends on addresses. */
   wasm(op: O, inputs: readonly (TensorType | undefined)[], outputs: readonly TensorType[]): KernelPlan;
   /** WebGPU dispatches, in order. Without it, the op does not run on a GPU. Nothing in it depends on where operands lie. */
@@ -67,6 +67,18 @@ export interface OpSpec<O> {
   /** May this output lie where that input lies, if both have the same type and dimensions? Default: no. */
   inPlace?(op: O, output: number, input: number): boolean;
 }
+
+/** An op that the reference runs, too. */
+export type CompleteOp<O> = OpSpec<O> & Required<Pick<OpSpec<O>, 'reference'>>;
+
+/**
+ * An op with what devices other than WASM need of it. That is half of its code: bundlers leave it out of pages that use
+ * `op` alone.
+ */
+export const complete = <O>(op: OpSpec<O>, more: Pick<CompleteOp<O>, 'reference' | 'wgsl'>): CompleteOp<O> => ({
+  ...op,
+  ...more,
+});
 
 /** May an output lie where an input lies? */
 export function mayReplace<O>(

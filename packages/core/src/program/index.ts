@@ -30,11 +30,11 @@ export {
   type PackKernels,
   packKernels,
   preparedAs,
-  preparedRows,
   prepareRows,
   type ReservedRows,
   reserveRows,
   type WeightRows,
   type WeightRowsShape,
 } from './prepare-rows.ts';
+export { preparedRows } from './prepared-rows.ts';
 export { Program, type ScriptStep, type Slot, type Step, type WorkStep } from './program.ts';

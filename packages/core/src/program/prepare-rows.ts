@@ -8,7 +8,7 @@ import type { WasmBackend } from '../backends/wasm/backend.ts';
 import { PANEL } from '../formats/format.ts';
 import { fileLayout, type PackedLayout, variantOf } from '../formats/layout.ts';
 import { packInto } from '../formats/pack.ts';
-import { layoutOf, type PackedShape, packedRows } from '../formats/packed.ts';
+import { layoutOf, type PackedShape } from '../formats/packed.ts';
 import { validateShape, validateWeights } from '../formats/validate.ts';
 import type { FormatId, QuantizedWeights } from '../formats/weights.ts';
 import type { packerOf } from './pack-kernels.ts';
@@ -129,31 +129,11 @@ export function preparedAs(backend: WasmBackend, prepared: PreparedWeights, form
   return backend.adopt({ ...shape, format }, handle);
 }
 
-function placeOf(prepared: PreparedWeights, where: string): Place {
+/** @throws {@link TypeError} for a matrix that something else has prepared */
+export function placeOf(prepared: PreparedWeights, where: string): Place {
   const place = places.get(prepared);
   if (!place) throw new TypeError(`${where}: matrix expected one of prepareRows, got another one.`);
   return place;
-}
-
-/**
- * Reads rows of the real matrix back out of a prepared one: of a table that is also what a product is made with, one copy serves both.
- *
- * @param prepared by {@link prepareRows}
- * @returns writes row n, f32 [K], at `out[at…]`: `scale · (q − zeroPoint)`, rounded once
- * @throws {@link TypeError} for a matrix that something else has prepared
- */
-export function preparedRows(prepared: PreparedWeights): (n: number, out: Float32Array, at?: number) => void {
-  const { shape, handle } = placeOf(prepared, 'preparedRows');
-  let buffer: ArrayBufferLike | undefined;
-  let read: ReturnType<typeof packedRows>;
-  return (n, out, at) => {
-    // Memory that grows is another buffer.
-    if (handle.arena.memory.buffer !== buffer) {
-      buffer = handle.arena.memory.buffer;
-      read = packedRows(shape, handle.arena.bytes(handle));
-    }
-    read(n, out, at);
-  };
 }
 
 function checkRows(rows: QuantizedWeights, wanted: WeightRowsShape, first: number, whole: boolean): void {

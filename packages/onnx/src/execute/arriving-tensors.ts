@@ -1,4 +1,5 @@
 /** Tensors of files that are still arriving: which bytes can be freed when a matrix is packed. */
+import './create.ts'; // see families.ts
 import { piece } from '../ops/index.ts';
 import type { Arriving, Stretch } from '../read/arriving.ts';
 import type { TensorRef } from '../read/tensor.ts';

@@ -1,6 +1,6 @@
 /** Cells of recurrent layers: from the state before a position to the one after it. */
 import type { ArenaHandle } from '@msd/core';
-import { type Elementwise, elementwise } from '@msd/core/nn';
+import { type Elementwise, elementwiseOnWasm as elementwise } from '@msd/core/nn';
 import type { Call } from '@msd/core/program';
 import { Expression } from '../ops/expression.ts';
 import type { GruCellStep, LstmCellStep, RecurrentStep, Slot } from '../ops/lowering.ts';

@@ -1,8 +1,8 @@
 /**
  * What the last run was expected to take, step by step, by the models of @msd/core/theory. Fetched on request; then the
- * peaks of this machine are measured, once for models of one size. It imports nothing that sessions need, because that
- * would become a chunk of its own for every page.
+ * peaks of this machine are measured, once for models of one size.
  */
+import './create.ts'; // see families.ts
 import type { AttentionWork, FormatId, OpWork, PreparedWeights, ProductWork } from '@msd/core';
 import { type MachinePeaks, measurePeaks } from '@msd/core/peaks';
 import type { Work } from '@msd/core/program';

@@ -4,7 +4,7 @@
  */
 
 import type { ArenaHandle } from '@msd/core';
-import { elementwise, softmax } from '@msd/core/nn';
+import { elementwiseOnWasm as elementwise, softmaxOnWasm as softmax } from '@msd/core/nn';
 import type { Call } from '@msd/core/program';
 import { countOf } from '../dims.ts';
 import { Expression } from '../ops/expression.ts';

@@ -1,6 +1,9 @@
 /**
  * Which operators need which family. A family is fetched when a model has one of its operators, together with further
  * code that only such models need (parts) and the families on which it is built.
+ *
+ * What is fetched so imports create.ts, for nothing: it is there before. Bundlers then know that what both need can lie
+ * in create's chunk. Otherwise it becomes chunks of its own (Rolldown: six, 2 KB more).
  */
 import { addFamily, type Family } from '../ops/index.ts';
 import type { foldConstants } from '../passes/constants.ts';

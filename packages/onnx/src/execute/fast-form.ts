@@ -6,10 +6,11 @@
 import { FLOAT32 } from '../data-types.ts';
 import type { GraphNode } from '../ir/graph.ts';
 import type { Infos } from '../ir/infer.ts';
-import { createOrtSession, type OrtModule, type OrtSession } from '../ort.ts';
+import type { OrtModule, OrtSession } from '../ort.ts';
 import { Message } from '../write/message.ts';
 import { writtenName } from '../write/node.ts';
 import { type RegionModel, withExternal } from './external.ts';
+import { createOrtSession } from './ort-session.ts';
 
 /** The original form is kept beside a session; regions with larger constants are handed over unchanged. */
 export const MAX_SPARE_BYTES = 2 ** 26;

@@ -8,7 +8,6 @@ import { type Constant, type Graph, type GraphNode, usesOf } from '../ir/graph.t
 import type { Infos } from '../ir/infer.ts';
 import type { Info } from '../ir/info.ts';
 import {
-  createOrtSession,
   createOrtTensor,
   type OrtFeeds,
   type OrtMetadata,
@@ -30,6 +29,7 @@ import type { Watch } from './abort.ts';
 import { ExternalConstants, type RegionModel, withExternal } from './external.ts';
 import { createFast, fastForm, hasFastForm, isOutOfMemory, MAX_SPARE_BYTES, type RegionSession } from './fast-form.ts';
 import { createAtSomeLevel } from './level.ts';
+import { createOrtSession } from './ort-session.ts';
 
 /** A region with the session that runs it. Positions correspond: `session` has the names of another region's values. */
 export interface ForeignRegion {

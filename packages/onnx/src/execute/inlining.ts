@@ -1,4 +1,5 @@
 /** For models with functions, branches or loops, which are few: a piece of its own. */
+import './create.ts'; // see families.ts
 import { Branches } from '../inline/branches.ts';
 import { piece } from '../ops/index.ts';
 import type { ModelRecord } from '../read/model.ts';

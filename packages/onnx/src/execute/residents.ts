@@ -25,7 +25,7 @@ import type { Matrix } from '../weights/matrix.ts';
 import { arrivedTensor, isArriving } from './arriving-place.ts';
 import type { SessionRequest } from './options.ts';
 import { packMatrices, reserveMatrices } from './pack.ts';
-import { openTable, rowsOfTwin } from './table.ts';
+import { openTable } from './table.ts';
 import type { Touched } from './touch.ts';
 
 type Kind<K extends Resource['kind']> = Extract<Resource, { kind: K }>;
@@ -96,6 +96,9 @@ export async function reserveResidents(
     const sources = new Set<ByteSource>();
     const fetching = initialBytes < KERNEL_BYTES ? undefined : packKernels();
     fetching?.catch(() => {}); // whoever fills it is told
+    const hasTwins = all.some((each) => each.kind === 'table' && prepared.has(each.twin ?? ''));
+    const twinning = hasTwins ? import('./twins.ts') : undefined;
+    twinning?.catch(() => {});
     const fill = async (): Promise<void> => {
       let packed = 0;
       const kernels = await fetching;
@@ -107,10 +110,11 @@ export async function reserveResidents(
       for (const tensor of arriving.kept) await arrivedTensor(tensor);
       for (const [i, each] of constants.entries()) writeConstant(backend, each, placed[i]!.handle);
       const keep = (source: ByteSource): void => void sources.add(source);
+      const rowsOfTwin = (await twinning)?.twins.rowsOfTwin;
       for (const each of all) {
         if (each.kind !== 'table') continue;
         const twin = prepared.get(each.twin ?? '');
-        tables.set(each.key, twin ? rowsOfTwin(each.table, twin) : openTable(each.table, keep));
+        tables.set(each.key, twin ? rowsOfTwin!(each.table, twin) : openTable(each.table, keep));
       }
     };
     for (const matrix of extremes(matrices))

@@ -2,9 +2,7 @@
  * A table whose rows stay in the file: they are read when they are needed. A small table is copied; for a large one the
  * file stays open, or the bytes that were given stay in use, until the session ends.
  */
-import type { PreparedWeights } from '@msd/core';
-import { checkIndices, type ReadBytes, readFrom, rowReader } from '@msd/core/nn';
-import { preparedRows } from '@msd/core/program';
+import { type ReadBytes, readFrom, rowReader } from '@msd/core/nn';
 import { SessionStateError } from '../errors.ts';
 import type { ReadRows, TableRef } from '../ops/lowering.ts';
 import type { ByteSource } from '../read/source.ts';
@@ -21,18 +19,6 @@ export function openTable(table: TableRef, keep: (source: ByteSource) => void): 
     scales: typeof scales === 'number' ? sameFor(scales) : scales && reader(scales, keep),
     zeroPoints: zeroPoints && reader(zeroPoints, keep),
   });
-}
-
-/** Rows of a matrix that is packed already. */
-export function rowsOfTwin({ rows, columns }: TableRef, matrix: PreparedWeights): ReadRows {
-  const read = preparedRows(matrix);
-  return (indices, out) => {
-    checkIndices('gatherRows', indices, rows);
-    for (let i = 0; i < indices.length; i++) {
-      const index = indices[i]!;
-      read(index < 0 ? index + rows : index, out, i * columns);
-    }
-  };
 }
 
 /** Every row has the same scale. */

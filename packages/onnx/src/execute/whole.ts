@@ -5,7 +5,6 @@ import { countOf } from '../dims.ts';
 import { AbortError, SessionStateError } from '../errors.ts';
 import { log } from '../log.ts';
 import {
-  createOrtSession,
   createOrtTensor,
   type OrtFeeds,
   type OrtMetadata,
@@ -23,6 +22,7 @@ import { checkExtraFeeds, checkFeed, feedOf, fillTarget, type InputSpec, specOfM
 import { foreignError } from './foreign.ts';
 import { keptOf } from './kv/lazy.ts';
 import { createAtSomeLevel } from './level.ts';
+import { createOrtSession } from './ort-session.ts';
 import { type MsdRunOptions, parseRunOptions } from './run-options.ts';
 import type { MsdHandler } from './session.ts';
 import { copyOfTensor } from './snapshot.ts';

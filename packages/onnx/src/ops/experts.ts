@@ -207,8 +207,6 @@ export const expertOperators: readonly Operator[] = [
       'quant_type',
       'weights_prepacked',
     ],
-    limits:
-      'constant weights of 2, 4 or 8 bits, scales of blocks or rows, zero points of blocks; relu, gelu, silu, identity, or swiglu in turns (swiglu_fusion 1); only chosen experts are multiplied; no third product or sparse mixer',
     infer,
     match,
   },

@@ -76,12 +76,10 @@ export const foreignOperators: readonly Operator[] = [
   {
     name: 'If',
     hasBodies: true,
-    limits:
-      'branches with products. If inputs or shape arithmetic decide, each way through them is planned as a graph of its own. Tables to choose from, of cos and sin: attention reads their rows',
     infer: choice,
   },
-  { name: 'Loop', hasBodies: true, limits: 'bodies with products', infer: () => [] },
-  { name: 'Scan', hasBodies: true, limits: 'bodies with products; from operator set 9 on', infer: () => [] },
+  { name: 'Loop', hasBodies: true, infer: () => [] },
+  { name: 'Scan', hasBodies: true, infer: () => [] },
   { name: 'com.microsoft.EmbedLayerNormalization', infer: embedded },
   ...Object.entries(TYPED).map(
     ([name, elemType]): Operator => ({ name, infer: () => [{ elemType, dims: undefined }] }),

@@ -1,6 +1,6 @@
 /** Gather of what is no table of the file, on the device; tables of codes. */
 
-import { type BlockRows, checkIndices, gather as gatherSpec } from '@msd/core/nn';
+import { type BlockRows, checkIndices, gatherOnWasm as gatherSpec } from '@msd/core/nn';
 import { dataTypeName, FLOAT32, INT4, isFloat, UINT4, UINT8 } from '../data-types.ts';
 import { countOf, sameNumbers } from '../dims.ts';
 import { describeNode } from '../ir/graph.ts';
@@ -115,8 +115,6 @@ function matchBlocks(view: NodeView, matcher: Matcher): Match | string {
 export const gatherCodesOperators: readonly Operator[] = [
   {
     name: 'com.microsoft.GatherBlockQuantized',
-    limits:
-      'a constant table of rows, 2, 4 or 8 bits, f32 or float16 scales; rows are read from the file, or from the packed matrix of a product that has the same codes',
     attributes: ['bits', 'block_size', 'gather_axis', 'quantize_axis'],
     infer: gatherBlockQuantized,
     match: matchBlocks,

@@ -1,5 +1,5 @@
 /** GatherND: parts of a value by the numbers of several of its dimensions. JavaScript makes one number of them, the device gathers. */
-import { gather } from '@msd/core/nn';
+import { gatherOnWasm as gather } from '@msd/core/nn';
 import { countOf } from '../dims.ts';
 import type { Info } from '../ir/info.ts';
 import type { Match, Matcher } from '../passes/matcher.ts';
@@ -79,6 +79,4 @@ function fill(view: NodeView, data: ArrayLike<number>, out: Int32Array, { k, bat
   }
 }
 
-export const gatherNDOperators: readonly Operator[] = [
-  { name: 'GatherND', limits: 'indices that JavaScript has', attributes: ['batch_dims'], infer, match },
-];
+export const gatherNDOperators: readonly Operator[] = [{ name: 'GatherND', attributes: ['batch_dims'], infer, match }];

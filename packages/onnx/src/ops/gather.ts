@@ -81,8 +81,6 @@ export function rowsMatch(
 export const gatherOperators: readonly Operator[] = [
   {
     name: 'Gather',
-    limits:
-      'rows of a constant table of f32 or float16 are read from the file: it is not copied. So are rows of int8 and uint8 with DequantizeLinear behind them, one scale for all',
     attributes: ['axis'],
     infer: gather,
     host: true,

@@ -2,7 +2,7 @@
  * Rare forms of operators that nearly every model has: their forms on the device, unusual weights. They come with the
  * family of graphs. If one is missing, that family is fetched and the model is matched again.
  */
-import type { elementwise } from '@msd/core/nn';
+import type { elementwiseOnWasm } from '@msd/core/nn';
 import type { coded } from './attention/coded.ts';
 import type { dequantizedRows } from './gather-codes.ts';
 import type { deviceGather } from './gather-device.ts';
@@ -15,7 +15,7 @@ export interface Late {
   readonly coded: typeof coded;
   /** With the family of integers, as DequantizeLinear. */
   readonly dequantizedRows: typeof dequantizedRows;
-  readonly elementwise: typeof elementwise;
+  readonly elementwise: typeof elementwiseOnWasm;
   readonly gather: typeof deviceGather;
   /** MatMulNBits with zero points that are floats, or groups. */
   readonly nBits: typeof oddNBits;

@@ -2,7 +2,15 @@
  * The steps that a match becomes when a region is planned: steps over slots, with all sizes known. Steps are plain
  * data, so that later passes can put them together (plan/fuse.ts) before anything is bound to addresses.
  */
-import type { ActivationId, AttentionOp, KvShape, ScoreArray } from '@msd/core';
+import {
+  type ActivationId,
+  type AttentionOp,
+  type HeadStrides,
+  headMajor,
+  type KvShape,
+  rowMajor,
+  type ScoreArray,
+} from '@msd/core';
 import type { DType, OpSpec, Table } from '@msd/core/nn';
 import type { Concrete, Info } from '../ir/info.ts';
 import type { TensorRef } from '../read/tensor.ts';
@@ -98,6 +106,22 @@ export interface RowsStep {
 export interface Part {
   readonly slot: Slot;
   readonly begin: number;
+}
+
+/** Queries, keys or values, and where their heads lie in them. */
+export interface Heads extends Part {
+  readonly strides: HeadStrides;
+}
+
+/** Heads side by side in rows: [batch, rows, heads · size]; from element `begin` on of rows that hold more. */
+export function headsOfRows(slot: Slot, rows: number, size: number, begin = 0): Heads {
+  return { slot, begin, strides: rowMajor(rows, size, slot.dims.at(-1)!) };
+}
+
+/** [batch, heads, rows, size] */
+export function headsFirst(slot: Slot): Heads {
+  const [, heads, rows, size] = slot.dims as readonly [number, number, number, number];
+  return { slot, begin: 0, strides: headMajor(heads, rows, size) };
 }
 
 /** A value of JavaScript in a run: int64 as numbers. */

@@ -49,8 +49,6 @@ export const matMulBnb4Operators: readonly Operator[] = [
   {
     name: 'com.microsoft.MatMulBnb4',
     attributes: ['K', 'N', 'block_size', 'quant_type', 'training_mode', 'transB'],
-    limits:
-      'constant weights, NF4 (off by at most 2^-16 of a block) or FP4 (exact); blocks that are part of two rows if 16 divides rows',
     infer: productInfer,
     match,
   },

@@ -106,18 +106,14 @@ function matchToFloat(view: NodeView, matcher: Matcher): Match | string {
 
 const inferFloats: Operator['infer'] = inferMatMul(() => FLOAT32);
 
-const LIMITS = 'constant weights of 8 bits, per tensor or per column';
-
 export const matMulIntegerOperators: readonly Operator[] = [
   {
     name: 'MatMulInteger',
-    limits: `${LIMITS}; A of DynamicQuantizeLinear, Cast and Mul by both scales behind it: the product is one of floats; or A with a constant zero point, Cast and Mul or Div behind it`,
     infer: inferMatMul(() => INT32),
   },
-  { name: 'com.microsoft.DynamicQuantizeMatMul', limits: LIMITS, infer: inferFloats, match: matchDynamic },
+  { name: 'com.microsoft.DynamicQuantizeMatMul', infer: inferFloats, match: matchDynamic },
   {
     name: 'com.microsoft.MatMulIntegerToFloat',
-    limits: `${LIMITS}; A of DynamicQuantizeLinear`,
     infer: inferFloats,
     match: matchToFloat,
   },

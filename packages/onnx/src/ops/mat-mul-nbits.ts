@@ -118,8 +118,6 @@ export const matMulNBitsOperators: readonly Operator[] = [
   {
     name: 'com.microsoft.MatMulNBits',
     attributes: ATTRIBUTES,
-    limits:
-      'constant weights of 2, 4 or 8 bits, f32 or float16 scales, zero points packed, as floats or none, blocks of 16 and more, g_idx (4 and 8 bits, without packed zero points)',
     infer: productInfer,
     match,
   },

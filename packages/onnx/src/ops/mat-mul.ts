@@ -1,5 +1,5 @@
 /** Products of floats: both operands computed, or weights that the file keeps in float. */
-import { elementwise, matMul as matMulSpec } from '@msd/core/nn';
+import { elementwiseOnWasm as elementwise, matMulOnWasm as matMulSpec } from '@msd/core/nn';
 import type { Info } from '../ir/info.ts';
 import type { Match, Matcher } from '../passes/matcher.ts';
 import { gemmAtLoad, matMulAtLoad } from './at-load.ts';
@@ -91,13 +91,11 @@ function matchGemm(view: NodeView, matcher: Matcher): Match | string {
 export const matMulOperators: readonly Operator[] = [
   {
     name: 'MatMul',
-    limits: 'f32; constant weights behind DequantizeLinear are multiplied as integers',
     infer: inferMatMul((a) => a?.elemType ?? 0),
     match: matchMatMul,
   },
   {
     name: 'Gemm',
-    limits: 'f32 and integers like MatMul, alpha and beta 1 (integers: any), A not transposed, a transposed B constant',
     attributes: ['alpha', 'beta', 'transA', 'transB'],
     infer: inferGemm,
     match: matchGemm,

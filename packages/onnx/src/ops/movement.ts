@@ -2,7 +2,7 @@
 
 import {
   type Copy,
-  copy,
+  copyOnWasm as copy,
   concat as copyConcat,
   expand as copyExpand,
   pad as copyPad,

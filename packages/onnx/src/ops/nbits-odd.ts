@@ -1,5 +1,5 @@
 /** MatMulNBits with zero points that are floats, or with groups (g_idx). */
-import { gather } from '@msd/core/nn';
+import { gatherOnWasm as gather } from '@msd/core/nn';
 import { dataTypeName, INT32 } from '../data-types.ts';
 import { tensorElements } from '../ir/info.ts';
 import type { Matcher } from '../passes/matcher.ts';

@@ -1,5 +1,5 @@
 /** Norms that exporters spell out: ReduceMean, Sub, Pow, ReduceMean, Add, Sqrt, Div, and perhaps Mul and Add. */
-import { norm as normSpec } from '@msd/core/nn';
+import { normOnWasm as normSpec } from '@msd/core/nn';
 import type { GraphNode } from '../ir/graph.ts';
 import type { Match, Matcher } from '../passes/matcher.ts';
 import { emitOp } from './lowering.ts';

@@ -1,5 +1,5 @@
 /** Norms whose scale and bias are not one number for each element of a row: one for all of them, or others for other rows. */
-import { type Elementwise, elementwise, type NormOp, norm } from '@msd/core/nn';
+import { type Elementwise, elementwiseOnWasm as elementwise, type NormOp, normOnWasm as norm } from '@msd/core/nn';
 import { emitOp, type Lowering, type Slot } from './lowering.ts';
 import type { NodeView } from './operator.ts';
 

@@ -1,5 +1,5 @@
 /** Normalizations of rows. */
-import { norm as normSpec } from '@msd/core/nn';
+import { normOnWasm as normSpec } from '@msd/core/nn';
 import { FLOAT32 } from '../data-types.ts';
 import type { Info } from '../ir/info.ts';
 import type { Match, Matcher } from '../passes/matcher.ts';
@@ -101,7 +101,6 @@ const NONE = { scale: '', bias: '', skip: '', skipBias: '', mean: '', invStdDev:
 function plain(name: string, kind: Roles['kind'], extras: (outputs: readonly string[]) => Partial<Roles>): Operator {
   return {
     name,
-    limits: 'stash_type 1',
     attributes: ['axis', 'epsilon', 'stash_type'],
     infer: (node, inputs) => inferNorm(kind, node, inputs),
     match(view, matcher) {

@@ -26,8 +26,6 @@ export interface Operator {
   readonly host?: boolean;
   /** The attributes that its functions know: a node with another one is left to ONNX Runtime. */
   readonly attributes?: readonly string[];
-  /** What MSD takes of it and what not, for docs/ops.md. */
-  readonly limits?: string;
   /** Positions of operands whose elements, not only their sizes, decide the sizes of the results. */
   readonly sizedBy?: readonly number[];
   /** Position of the operand without which ONNX Runtime has no rule for the sizes of results, but of the first one. */

@@ -2,7 +2,12 @@
  * Functions of codes that fold many into one: pools, means, softmax. Like those in q-linear.ts a code may differ from ONNX Runtime's by
  * one where the result lies between two; softmax, which it does with a table of integers, by one anywhere.
  */
-import { type Elementwise, elementwise, reduce, softmax } from '@msd/core/nn';
+import {
+  type Elementwise,
+  elementwiseOnWasm as elementwise,
+  reduceOnWasm as reduce,
+  softmaxOnWasm as softmax,
+} from '@msd/core/nn';
 import type { Match, Matcher } from '../passes/matcher.ts';
 import { inferGlobal, inferPool } from './conv/index.ts';
 import { toChannels } from './conv/positions.ts';
@@ -99,12 +104,9 @@ const matchSoftmax: Operator['match'] = (view, matcher) =>
     };
   });
 
-const LIMITS = 'constant scales and zero points, one each';
-
 export const qLinearFoldOperators: readonly Operator[] = [
   {
     name: 'com.microsoft.QLinearAveragePool',
-    limits: `${LIMITS}; one or two spatial dimensions, channels first`,
     attributes: [
       ...[
         'auto_pad',
@@ -122,14 +124,12 @@ export const qLinearFoldOperators: readonly Operator[] = [
   },
   {
     name: 'com.microsoft.QLinearGlobalAveragePool',
-    limits: `${LIMITS}; channels first`,
     attributes: ['channels_last'],
     infer: inferGlobal,
     match: matchGlobal,
   },
   {
     name: 'com.microsoft.QLinearSoftmax',
-    limits: `${LIMITS}; as Softmax`,
     attributes: ['axis', 'opset'],
     infer: (_, [x]) => [x && { elemType: x.elemType, dims: x.dims }],
     match: matchSoftmax,

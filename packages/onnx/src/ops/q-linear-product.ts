@@ -144,14 +144,10 @@ const inferQLinearMatMul: Operator['infer'] = (view, inputs, symbols) => {
   return inferMatMul(() => yZero?.elemType ?? 0)(view, [a, b], symbols);
 };
 
-const LIMITS =
-  'constant weights of 8 bits, per tensor or per column; codes may differ by one where the result lies between two';
-
 export const qLinearProductOperators: readonly Operator[] = [
-  { name: 'QLinearMatMul', limits: LIMITS, infer: inferQLinearMatMul, match: matchQLinearMatMul },
+  { name: 'QLinearMatMul', infer: inferQLinearMatMul, match: matchQLinearMatMul },
   {
     name: 'com.microsoft.QGemm',
-    limits: `${LIMITS}; A not transposed`,
     attributes: ['alpha', 'transA', 'transB'],
     infer: inferQGemm,
     match: matchQGemm,

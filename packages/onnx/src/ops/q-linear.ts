@@ -2,7 +2,7 @@
  * Functions of codes: what they stand for goes through the function and becomes codes again. ONNX Runtime does so in another order of
  * roundings, or through a table, so a code may differ by one where the result lies within those roundings of the middle between two.
  */
-import { copy, concat as copyConcat, elementwise } from '@msd/core/nn';
+import { copyOnWasm as copy, concat as copyConcat, elementwiseOnWasm as elementwise } from '@msd/core/nn';
 import { BOOL } from '../data-types.ts';
 import type { Info } from '../ir/info.ts';
 import type { Match, Matcher } from '../passes/matcher.ts';
@@ -64,7 +64,6 @@ const inferFunction =
 
 const functionOf = (name: string, operands: number, build: Build, attributes: readonly string[] = []): Operator => ({
   name: `com.microsoft.${name}`,
-  limits: 'constant scales and zero points, one each',
   attributes,
   infer: inferFunction(operands),
   match: matchFunction(operands, build),
@@ -152,14 +151,12 @@ export const qLinearOperators: readonly Operator[] = [
   ]),
   {
     name: 'com.microsoft.QLinearConcat',
-    limits: 'constant scales and zero points, one each',
     attributes: ['axis'],
     infer: inferConcat,
     match: matchConcat,
   },
   {
     name: 'com.microsoft.QLinearWhere',
-    limits: 'constant scales and zero points, one each',
     infer: inferWhere,
     match: matchWhere,
   },

@@ -181,14 +181,11 @@ const QUANTIZE: ReadonlySet<string> = /* @__PURE__ */ new Set(['QuantizeLinear',
 const DEQUANTIZE: ReadonlySet<string> = /* @__PURE__ */ new Set(['DequantizeLinear', 'com.microsoft.DequantizeLinear']);
 
 const quantize: Omit<Operator, 'name'> = {
-  limits: 'constant scales, one or one for each channel of an axis, codes of 8 or 16 bits',
   attributes: ['axis', 'saturate', 'output_dtype', 'block_size', 'precision'],
   infer: inferQuantize,
   match: matchQuantize,
 };
 const dequantize: Omit<Operator, 'name'> = {
-  limits:
-    'constant scales, one or one for each channel of an axis, codes of 8 or 16 bits, of int32 with one scale; of constants everything',
   attributes: ['axis', 'output_dtype', 'block_size'],
   infer: inferDequantize,
   match: matchDequantize,

@@ -265,29 +265,23 @@ function matchDynamic(view: NodeView, matcher: Matcher): Match | string {
 }
 
 const ATTRIBUTES = ['activations', 'direction', 'hidden_size', 'input_forget'] as const;
-const WEIGHTS = 'constant integer weights behind DequantizeLinear, or floats with `quantize`';
-const LIMITS =
-  'one or both directions, lengths of sequences, an initial state; no peepholes, clip, or other activations';
 
 export const recurrentOperators: readonly Operator[] = [
   {
     name: 'LSTM',
     attributes: [...ATTRIBUTES, 'layout'],
-    limits: `${WEIGHTS}; ${LIMITS}, no layout 1`,
     infer: infer(2),
     match: matchConstant(LSTM),
   },
   {
     name: 'GRU',
     attributes: ['activations', 'direction', 'hidden_size', 'layout', 'linear_before_reset'],
-    limits: `${WEIGHTS}; ${LIMITS.replace('no peepholes, clip', 'no clip')}, no layout 1`,
     infer: infer(2),
     match: matchConstant(GRU),
   },
   {
     name: 'com.microsoft.DynamicQuantizeLSTM',
     attributes: ATTRIBUTES,
-    limits: `constant weights of int8 or uint8, activations stay floats unless \`exact\`; ${LIMITS}`,
     infer: infer(1),
     match: matchDynamic,
   },

@@ -1,12 +1,12 @@
 /** What folds rows on the device: reductions, softmax, the position of the largest. */
 import {
   type ArgMaxOp,
-  argMax,
+  argMaxOnWasm as argMax,
   type OpSpec,
   type ReduceKind,
-  reduce as reduceSpec,
+  reduceOnWasm as reduceSpec,
   type SoftmaxOp,
-  softmax,
+  softmaxOnWasm as softmax,
 } from '@msd/core/nn';
 import { INT64 } from '../data-types.ts';
 import { countOf } from '../dims.ts';
@@ -138,10 +138,9 @@ export const foldOperators: readonly Operator[] = [
   },
   {
     name: 'Softmax',
-    limits: 'along the last axis; up to version 12 along any',
     attributes: ['axis'],
     infer: same,
     match: matchSoftmax('softmax'),
   },
-  { name: 'LogSoftmax', limits: 'as Softmax', attributes: ['axis'], infer: same, match: matchSoftmax('log_softmax') },
+  { name: 'LogSoftmax', attributes: ['axis'], infer: same, match: matchSoftmax('log_softmax') },
 ];

@@ -58,7 +58,6 @@ function reduction(name: string): Operator {
   };
   return {
     name,
-    limits: 'constant axes that are neighbours',
     attributes: ['axes', 'keepdims', 'noop_with_empty_axes'],
     infer,
     host: step !== undefined,

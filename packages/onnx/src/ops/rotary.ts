@@ -1,5 +1,5 @@
 /** Rotary position embeddings, in the form of com.microsoft and in that of ONNX 23. */
-import { checkPositions, type RotaryOp, rotary, rotaryShape } from '@msd/core/nn';
+import { checkPositions, type RotaryOp, rotaryOnWasm as rotary, rotaryShape } from '@msd/core/nn';
 import type { Info, Size } from '../ir/info.ts';
 import type { Match, Matcher } from '../passes/matcher.ts';
 import { emitOp } from './lowering.ts';
@@ -71,7 +71,6 @@ const ATTRIBUTES = ['interleaved', 'num_heads', 'rotary_embedding_dim'] as const
 export const rotaryOperators: readonly Operator[] = [
   {
     name: 'com.microsoft.RotaryEmbedding',
-    limits: 'scale 1, no packed batches',
     attributes: [...ATTRIBUTES, 'scale', 'is_packed_batching'],
     infer,
     match(view, matcher) {

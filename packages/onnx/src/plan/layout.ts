@@ -9,7 +9,7 @@
  * No bit changes but those of sums over positions, whose order is another one.
  */
 
-import { type Copy, copy, type ReduceOp, reduce } from '@msd/core/nn';
+import { type Copy, copyOnWasm as copy, type ReduceOp, reduceOnWasm as reduce } from '@msd/core/nn';
 import { countOf, sameNumbers, stridesOf } from '../dims.ts';
 import { channelDims, positionDims, toChannelsStep } from '../ops/conv/positions.ts';
 import { type OpStep, part, type Slot } from '../ops/lowering.ts';

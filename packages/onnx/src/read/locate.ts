@@ -1,4 +1,5 @@
 /** Models and files beside them that lie somewhere: at a URL, or behind a path. */
+import '../execute/create.ts'; // see families.ts
 import { type Download, fetchArriving, fetchPieces, fetchSource, siblingUrl } from './fetch.ts';
 import { hasFiles, openFile, outsideOf, pathOfUrl, siblingPath } from './file.ts';
 import type { ByteSource } from './source.ts';

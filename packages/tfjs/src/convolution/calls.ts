@@ -5,14 +5,14 @@
  */
 import type { ArenaHandle, WasmBackend } from '@msd/core';
 import {
-  copy,
+  copyOnWasm as copy,
   type OpSpec,
   pad,
   type TensorType,
   type WindowSlice,
   windowRows,
   windowSlices,
-  windows as windowsSpec,
+  windowsOnWasm as windowsSpec,
 } from '@msd/core/nn';
 import { perHost } from '../kernels/host.ts';
 import { sizeOf } from '../shapes.ts';

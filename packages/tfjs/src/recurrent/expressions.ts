@@ -1,6 +1,6 @@
 /** Expressions over rows of one length, bound once each, then told where operands lie. */
 import type { ArenaHandle, WasmBackend } from '@msd/core';
-import { type Elementwise, elementwise } from '@msd/core/nn';
+import { type Elementwise, elementwiseOnWasm as elementwise } from '@msd/core/nn';
 import { type Call, keep } from './keep.ts';
 
 /** Rows of floats, of one length. */

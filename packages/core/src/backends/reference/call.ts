@@ -1,6 +1,7 @@
 /** Bound work of the reference: operands are read, the specification is run, results are written. */
 import { optionsOf } from '../../decompose/contract.ts';
 import type { Arithmetic } from '../../decompose/decompose.reference.ts';
+import { UnsupportedError } from '../../errors.ts';
 import { msdMatmul } from '../../msd-matmul.ts';
 import { byteLength, elementCount, type Tensor, type TensorType, tensorArrays } from '../../ops/op.ts';
 import { checkAttentionOperands, OUT_OPERAND } from '../attention-arguments.ts';
@@ -91,12 +92,15 @@ export class ReferenceCall implements Call<ReferenceHandle> {
   }
 
   #op(work: OpWork, operands: Operands): () => void {
-    const { spec, op, inputs } = work;
+    const { op, inputs } = work;
+    const { name, reference } = work.spec;
     const types = checkOpOperands(work, operands, referenceHandle);
+    if (!reference)
+      throw new UnsupportedError(`bind: ${name} has no reference. Take the op without \`OnWasm\` in its name.`);
     return () => {
       const given = inputs.map((type, i) => type && tensorOf(operands[i]!, type));
       const results = types.map((type) => emptyTensor(type, this.#arithmetic));
-      spec.reference(op, given, results, this.#arithmetic);
+      reference(op, given, results, this.#arithmetic);
       results.forEach(({ data }, i) => {
         this.#memory.write(operands[inputs.length + i]!, data instanceof Float64Array ? Float32Array.from(data) : data);
       });

@@ -1,6 +1,6 @@
 /** The op: contract.ts says what it computes. */
 import { kernelCall } from '../../kernel-spec.ts';
-import type { OpSpec } from '../../ops/op.ts';
+import { complete, type OpSpec } from '../../ops/op.ts';
 import { argMaxReference } from './arg-max.reference.ts';
 import { argMaxKernels } from './arg-max.wasm.ts';
 import { type ArgMaxOp, argMaxExtents } from './contract.ts';
@@ -8,10 +8,9 @@ import { type ArgMaxOp, argMaxExtents } from './contract.ts';
 /** Time of an element, in multiplications of gemm. */
 const MACS_PER_ELEMENT = 8;
 
-export const argMax: OpSpec<ArgMaxOp> = {
+export const argMaxOnWasm: OpSpec<ArgMaxOp> = {
   name: 'arg_max',
   infer: (op, [x]) => [{ dtype: 'i32', dims: argMaxExtents(op, x).result }],
-  reference: argMaxReference,
 
   wasm(op, inputs) {
     const [x] = inputs;
@@ -33,3 +32,7 @@ export const argMax: OpSpec<ArgMaxOp> = {
     return { calls: [kernelCall(argMaxKernels, kernel, args, share)], scratchBytes: 0 };
   },
 };
+
+export const argMax = /* @__PURE__ */ complete(argMaxOnWasm, {
+  reference: argMaxReference,
+});

@@ -126,11 +126,12 @@ export const argMaxKernels: KernelSpec<ArgMaxKernel, (typeof ARGS)[number]> = {
   },
 
   trial: (_, at) => ({ x: at, y: at + 49152, n: 96, inner: 32, rows: 4 }),
-
-  *variants() {
-    for (const kind of ['arg_max', 'arg_min'] as const)
-      for (const dtype of ['f32', 'i32'] as const)
-        for (const last of [false, true])
-          for (const layout of ['rows', 'columns'] as const) yield { kind, dtype, last, layout };
-  },
 };
+
+/** What ships: tests and benchmarks loop over it. */
+export function* argMaxVariants(): Generator<ArgMaxKernel> {
+  for (const kind of ['arg_max', 'arg_min'] as const)
+    for (const dtype of ['f32', 'i32'] as const)
+      for (const last of [false, true])
+        for (const layout of ['rows', 'columns'] as const) yield { kind, dtype, last, layout };
+}

@@ -1,13 +1,21 @@
 /** Strided copies as an op; contract.ts says what they do, layouts.ts makes them. */
 import { type Arg, type KernelCall, kernelCall } from '../../kernel-spec.ts';
-import { byteSize, type DType, elementCount, type OpSpec, type Tensor } from '../../ops/op.ts';
+import { byteSize, complete, type DType, elementCount, type OpSpec, type Tensor } from '../../ops/op.ts';
 import { collapse, indexOf } from '../../ops/strides.ts';
 import { type Copy, type CopyPart, checkCopy, fillBits, isFill } from './contract.ts';
 import { type CopyKernel, type CopyKind, copyKernels } from './copy.wasm.ts';
 
-export const copy: OpSpec<Copy> = {
+export const copyOnWasm: OpSpec<Copy> = {
   name: 'copy',
   infer: checkCopy,
+  wasm({ parts }, inputs, outputs) {
+    const { dtype } = outputs[0];
+    const calls = parts.filter(({ dims }) => elementCount(dims) > 0).map((part) => callOf(part, dtype, inputs.length));
+    return { calls, scratchBytes: 0 };
+  },
+};
+
+export const copy = /* @__PURE__ */ complete(copyOnWasm, {
   reference({ parts }, inputs, outputs) {
     for (const { dims, from, to } of parts) {
       const target = outputs[to.operand].data;
@@ -17,12 +25,7 @@ export const copy: OpSpec<Copy> = {
           : (inputs as readonly Tensor[])[from.operand].data[from.offset + indexOf(i, dims, from.strides)];
     }
   },
-  wasm({ parts }, inputs, outputs) {
-    const { dtype } = outputs[0];
-    const calls = parts.filter(({ dims }) => elementCount(dims) > 0).map((part) => callOf(part, dtype, inputs.length));
-    return { calls, scratchBytes: 0 };
-  },
-};
+});
 
 /** A loop of a part, steps in bytes. */
 interface Loop {

@@ -7,14 +7,14 @@
  */
 import { kernelCall } from '../../kernel-spec.ts';
 import { f32Bits } from '../../numbers.ts';
-import { byteSize, elementCount, type OpSpec, type Tensor, type TensorType } from '../../ops/op.ts';
+import { byteSize, complete, elementCount, type OpSpec, type Tensor, type TensorType } from '../../ops/op.ts';
 import { broadcastDims, broadcastStrides, collapse, indexOf, type Loops } from '../../ops/strides.ts';
 import { elementwiseKernel, givenNodes, operationsOf, valueName } from './elementwise.wasm.ts';
 import { elementwiseWgsl } from './elementwise.wgsl.ts';
 import { type Elementwise, evaluate, evaluate64, type TypedExpression, typedExpression } from './expression.ts';
 import { scalarLanes } from './lanes.reference.ts';
 
-export const elementwise: OpSpec<Elementwise> = {
+export const elementwiseOnWasm: OpSpec<Elementwise> = {
   name: 'elementwise',
   infer(op, inputs) {
     const {
@@ -26,16 +26,6 @@ export const elementwise: OpSpec<Elementwise> = {
       inputs.map((input) => input!.dims),
     );
     return outputs.map((output) => ({ dtype: types[output], dims }));
-  },
-  reference(op, inputs, outputs, arithmetic) {
-    const expression = typed(op, inputs);
-    const { dims } = outputs[0];
-    const strides = inputs.map((input) => broadcastStrides(input!.dims, dims.length));
-    const compute = arithmetic === 'float64' ? evaluate64 : evaluate32;
-    for (let i = 0; i < elementCount(dims); i++) {
-      const values = (inputs as readonly Tensor[]).map(({ data }, n) => data[indexOf(i, dims, strides[n])]);
-      for (const [o, value] of compute(expression, values).entries()) outputs[o].data[i] = value;
-    }
   },
   wasm(op, inputs, outputs) {
     const { dims } = outputs[0];
@@ -65,14 +55,27 @@ export const elementwise: OpSpec<Elementwise> = {
       scratchBytes: 0,
     };
   },
+  // All of four elements is loaded before any of them is stored.
+  inPlace: () => true,
+};
+
+export const elementwise = /* @__PURE__ */ complete(elementwiseOnWasm, {
+  reference(op, inputs, outputs, arithmetic) {
+    const expression = typed(op, inputs);
+    const { dims } = outputs[0];
+    const strides = inputs.map((input) => broadcastStrides(input!.dims, dims.length));
+    const compute = arithmetic === 'float64' ? evaluate64 : evaluate32;
+    for (let i = 0; i < elementCount(dims); i++) {
+      const values = (inputs as readonly Tensor[]).map(({ data }, n) => data[indexOf(i, dims, strides[n])]);
+      for (const [o, value] of compute(expression, values).entries()) outputs[o].data[i] = value;
+    }
+  },
   wgsl(op, inputs, outputs) {
     const { dims } = outputs[0];
     if (elementCount(dims) === 0) return [];
     return [elementwiseWgsl(typed(op, inputs), loopsOf(inputs, dims), inputs.length, outputs)];
   },
-  // All of four elements is loaded before any of them is stored.
-  inPlace: () => true,
-};
+});
 
 /** Of all inputs, and of the result behind them. */
 function loopsOf(inputs: readonly (TensorType | undefined)[], dims: readonly number[]): Loops {

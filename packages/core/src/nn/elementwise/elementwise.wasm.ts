@@ -71,7 +71,6 @@ export const elementwiseKernel: KernelSpec<ElementwiseKernel> = {
       count,
     };
   },
-  variants,
   emit(module, params) {
     const { expression, steps, loops } = params;
     module.func(elementwiseKernel.id(params), i32Params(argNames(params)), (f, p) => {
@@ -200,7 +199,7 @@ function storeFew(f: Func, type: DType, to: I32, value: V128, left: I32): void {
 // ---------------------------------------------------------------- what tests and benchmarks loop over
 
 /** Every function in every form, and what decoders are made of. */
-function* variants(): Generator<ElementwiseKernel> {
+export function* elementwiseVariants(): Generator<ElementwiseKernel> {
   for (const fn of functionIds) {
     const { forms, values = [] } = functionOf(fn);
     for (const { args } of forms) {

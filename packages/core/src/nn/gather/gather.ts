@@ -11,7 +11,15 @@
  * of zero points. For tables that stay in JavaScript memory or in a file, see reader.ts.
  */
 import { kernelCall } from '../../kernel-spec.ts';
-import { byteSize, type DType, elementCount, type OpSpec, type Tensor, type TensorType } from '../../ops/op.ts';
+import {
+  byteSize,
+  complete,
+  type DType,
+  elementCount,
+  type OpSpec,
+  type Tensor,
+  type TensorType,
+} from '../../ops/op.ts';
 import { refuse } from '../refuse.ts';
 import { codeAt, halfValues, writeBlock } from './codes.ts';
 import { gatherKernel, gatherRowsKernels } from './gather.wasm.ts';
@@ -22,21 +30,11 @@ export interface Gather {
   readonly axis?: number | undefined;
 }
 
-export const gather: OpSpec<Gather> = {
+export const gatherOnWasm: OpSpec<Gather> = {
   name: 'gather',
   infer(op, [x, indices]) {
     const { outer, inner } = sidesOf(op, x, indices);
     return [{ dtype: x!.dtype, dims: [...outer, ...indices!.dims, ...inner] }];
-  },
-  reference(op, [x, indices], [y]) {
-    const { outer, rows, inner } = sidesOf(op, x, indices);
-    const [width, count] = [elementCount(inner), elementCount(indices!.dims)];
-    for (let o = 0; o < elementCount(outer); o++)
-      for (let i = 0; i < count; i++) {
-        const row = rowOf(indices!.data[i], rows);
-        for (let j = 0; j < width; j++)
-          y.data[(o * count + i) * width + j] = row < 0 ? 0 : x!.data[(o * rows + row) * width + j];
-      }
   },
   wasm(op, [x, indices], [y]) {
     const { outer, rows, inner } = sidesOf(op, x, indices);
@@ -60,6 +58,19 @@ export const gather: OpSpec<Gather> = {
     return { calls: [kernelCall(gatherKernel, undefined, args, { rows: shared, macsPerRow })], scratchBytes: 0 };
   },
 };
+
+export const gather = /* @__PURE__ */ complete(gatherOnWasm, {
+  reference(op, [x, indices], [y]) {
+    const { outer, rows, inner } = sidesOf(op, x, indices);
+    const [width, count] = [elementCount(inner), elementCount(indices!.dims)];
+    for (let o = 0; o < elementCount(outer); o++)
+      for (let i = 0; i < count; i++) {
+        const row = rowOf(indices!.data[i], rows);
+        for (let j = 0; j < width; j++)
+          y.data[(o * count + i) * width + j] = row < 0 ? 0 : x!.data[(o * rows + row) * width + j];
+      }
+  },
+});
 
 function sidesOf({ axis = 0 }: Gather, x: TensorType | undefined, indices: TensorType | undefined) {
   if (!x || x.dims.length === 0) refuse('gather', 'x', 'at least one dimension', x ? '[]' : 'nothing');
@@ -85,35 +96,11 @@ export interface GatherRows {
   readonly table: Table;
 }
 
-export const gatherRows: OpSpec<GatherRows> = {
+export const gatherRowsOnWasm: OpSpec<GatherRows> = {
   name: 'gather_rows',
   infer({ table }, inputs) {
     checkOperands(table, inputs);
     return [{ dtype: 'f32', dims: [...inputs[1]!.dims, table.columns] }];
-  },
-  reference({ table }, inputs, [y]) {
-    const [data, indices, scales, zeroPoints] = inputs;
-    const { rows, columns, format } = table;
-    const { rowBytes, blocks, zeroStride } = tableLayout(table);
-    const [codes, zeroCodes] = [bytesOf(data!), zeroPoints && bytesOf(zeroPoints)];
-    const floats = (type: 'f32' | 'f16' | 'bf16', operand: Tensor) => {
-      if (type === 'f32') return new Float32Array(bytesOf(operand).buffer);
-      const values = halfValues(type);
-      return Float32Array.from(new Uint16Array(bytesOf(operand).buffer), (pattern) => values[pattern]);
-    };
-    const real = typeof format === 'string' ? floats(format, data!) : floats(format.scales, scales!);
-    const y32 = y.data as Float32Array | Float64Array;
-    for (let i = 0; i < elementCount(indices!.dims); i++) {
-      const row = rowOf(indices!.data[i], rows);
-      const at = i * columns;
-      if (row < 0) y32.fill(0, at, at + columns);
-      else if (typeof format === 'string') y32.set(real.subarray(row * columns, (row + 1) * columns), at);
-      else
-        for (let b = 0; b < blocks; b++) {
-          const zero = zeroCodes ? codeAt(zeroCodes, row * zeroStride + b, format) : (format.zeroPoint ?? 0);
-          writeBlock(table, format, codes.subarray(row * rowBytes), b, real[row * blocks + b], zero, y32, at);
-        }
-    }
   },
   wasm({ table }, inputs, [y]) {
     const count = elementCount(inputs[1]!.dims);
@@ -140,6 +127,33 @@ export const gatherRows: OpSpec<GatherRows> = {
     return { calls: [kernelCall(gatherRowsKernels, format, args, share)], scratchBytes: 0 };
   },
 };
+
+export const gatherRows = /* @__PURE__ */ complete(gatherRowsOnWasm, {
+  reference({ table }, inputs, [y]) {
+    const [data, indices, scales, zeroPoints] = inputs;
+    const { rows, columns, format } = table;
+    const { rowBytes, blocks, zeroStride } = tableLayout(table);
+    const [codes, zeroCodes] = [bytesOf(data!), zeroPoints && bytesOf(zeroPoints)];
+    const floats = (type: 'f32' | 'f16' | 'bf16', operand: Tensor) => {
+      if (type === 'f32') return new Float32Array(bytesOf(operand).buffer);
+      const values = halfValues(type);
+      return Float32Array.from(new Uint16Array(bytesOf(operand).buffer), (pattern) => values[pattern]);
+    };
+    const real = typeof format === 'string' ? floats(format, data!) : floats(format.scales, scales!);
+    const y32 = y.data as Float32Array | Float64Array;
+    for (let i = 0; i < elementCount(indices!.dims); i++) {
+      const row = rowOf(indices!.data[i], rows);
+      const at = i * columns;
+      if (row < 0) y32.fill(0, at, at + columns);
+      else if (typeof format === 'string') y32.set(real.subarray(row * columns, (row + 1) * columns), at);
+      else
+        for (let b = 0; b < blocks; b++) {
+          const zero = zeroCodes ? codeAt(zeroCodes, row * zeroStride + b, format) : (format.zeroPoint ?? 0);
+          writeBlock(table, format, codes.subarray(row * rowBytes), b, real[row * blocks + b], zero, y32, at);
+        }
+    }
+  },
+});
 
 function checkOperands(table: Table, [data, indices, scales, zeroPoints]: readonly (TensorType | undefined)[]): void {
   const { total } = tableLayout(table);

@@ -33,7 +33,6 @@ export const gatherKernel: KernelSpec<undefined, (typeof ARGS)[number]> = {
   family: 'gather',
   args: ARGS,
   id: () => 'gather',
-  variants: () => [undefined],
   trial: (_, at) => ({
     ...{ x: at, xStep: 0, indices: at + 16384, y: at + 32768 },
     ...{ outer: 1, count: 16, rows: 16, rowBytes: 1024 },
@@ -54,6 +53,9 @@ export const gatherKernel: KernelSpec<undefined, (typeof ARGS)[number]> = {
     });
   },
 };
+
+/** What ships: tests and benchmarks loop over it. */
+export const gatherVariants = (): Iterable<undefined> => [undefined];
 
 /** Reads an index, and goes on to the next. */
 function byIndex(f: Func, indices: Local<'i32'>, rows: I32, then: { row: (row: I32) => void; none: () => void }): void {
@@ -88,14 +90,6 @@ export const gatherRowsKernels: KernelSpec<Table['format'], (typeof ROW_ARGS)[nu
     const { bits, signed, scales, zeroPoints } = format;
     return `gather_rows_${signed ? 'int' : 'uint'}${bits}_${scales}${zeroPoints ? '_zp' : ''}`;
   },
-  *variants() {
-    for (const type of ['f32', 'f16', 'bf16'] as const) yield type;
-    for (const bits of [4, 8] as const)
-      for (const signed of [false, true])
-        for (const scales of ['f32', 'f16', 'bf16'] as const)
-          for (const zeroPoints of [undefined, 'flat'] as const)
-            yield { kind: 'blocks', bits, signed, blockSize: 32, scales, zeroPoints };
-  },
   trial: (_, at) => ({
     ...{ table: at, indices: at + 16384, y: at + 32768, count: 8, rows: 8, columns: 256, rowBytes: 1024 },
     ...{ scales: at, scaleStride: 32, zeroPoints: at, zeroStride: 8, zeroPoint: 0, blockSize: 32 },
@@ -114,6 +108,16 @@ export const gatherRowsKernels: KernelSpec<Table['format'], (typeof ROW_ARGS)[nu
     });
   },
 };
+
+/** What ships: tests and benchmarks loop over it. */
+export function* gatherRowsVariants(): Generator<Table['format']> {
+  for (const type of ['f32', 'f16', 'bf16'] as const) yield type;
+  for (const bits of [4, 8] as const)
+    for (const signed of [false, true])
+      for (const scales of ['f32', 'f16', 'bf16'] as const)
+        for (const zeroPoints of [undefined, 'flat'] as const)
+          yield { kind: 'blocks', bits, signed, blockSize: 32, scales, zeroPoints };
+}
 
 /** Emits the row of a table; constants go into locals once. */
 function rowCode(f: Func, format: Table['format'], p: RowArgs): (row: I32) => void {

@@ -8,7 +8,7 @@
  * whose dimension of 1 is left out of the result.
  */
 import { type KernelCall, kernelCall } from '../../kernel-spec.ts';
-import { elementCount, type OpSpec, type TensorType } from '../../ops/op.ts';
+import { complete, elementCount, type OpSpec, type TensorType } from '../../ops/op.ts';
 import { indexOf, stridesOf } from '../../ops/strides.ts';
 import { COLUMNS, matMulKernel } from './mat-mul.wasm.ts';
 
@@ -26,23 +26,10 @@ interface Shapes {
   readonly result: readonly number[];
 }
 
-export const matMul: OpSpec<MatMul> = {
+export const matMulOnWasm: OpSpec<MatMul> = {
   name: 'matMul',
   infer(_, [a, w]) {
     return [{ dtype: 'f32', dims: shapesOf(a, w).result }];
-  },
-  reference(_, [a, w], [y], arithmetic) {
-    const { M, N, K, lead, ...strides } = shapesOf(a, w);
-    const fl = arithmetic === 'float32' ? Math.fround : (value: number) => value;
-    for (let b = 0; b < elementCount(lead); b++) {
-      const [aAt, wAt] = [M * K * indexOf(b, lead, strides.a), K * N * indexOf(b, lead, strides.w)];
-      for (let m = 0; m < M; m++)
-        for (let n = 0; n < N; n++) {
-          let sum = 0;
-          for (let k = 0; k < K; k++) sum = fl(sum + fl(a!.data[aAt + m * K + k] * w!.data[wAt + k * N + n]));
-          y.data[(b * M + m) * N + n] = sum;
-        }
-    }
   },
   wasm(_, [a, w]) {
     const shapes = shapesOf(a, w);
@@ -62,6 +49,22 @@ export const matMul: OpSpec<MatMul> = {
     return { calls, scratchBytes: 0 };
   },
 };
+
+export const matMul = /* @__PURE__ */ complete(matMulOnWasm, {
+  reference(_, [a, w], [y], arithmetic) {
+    const { M, N, K, lead, ...strides } = shapesOf(a, w);
+    const fl = arithmetic === 'float32' ? Math.fround : (value: number) => value;
+    for (let b = 0; b < elementCount(lead); b++) {
+      const [aAt, wAt] = [M * K * indexOf(b, lead, strides.a), K * N * indexOf(b, lead, strides.w)];
+      for (let m = 0; m < M; m++)
+        for (let n = 0; n < N; n++) {
+          let sum = 0;
+          for (let k = 0; k < K; k++) sum = fl(sum + fl(a!.data[aAt + m * K + k] * w!.data[wAt + k * N + n]));
+          y.data[(b * M + m) * N + n] = sum;
+        }
+    }
+  },
+});
 
 /** `batch` matrices from numbers aAt, wAt and yAt on; threads share rows, or columns where there is only one row. */
 function call(

@@ -1,7 +1,7 @@
 /** The op: contract.ts says what it computes. */
 import { type Arg, kernelCall } from '../../kernel-spec.ts';
 import { f32Bits } from '../../numbers.ts';
-import type { OpSpec } from '../../ops/op.ts';
+import { complete, type OpSpec } from '../../ops/op.ts';
 import { INPUTS, inferNorm, type NormOp, normExtras, normShape } from './contract.ts';
 import { normReference } from './norm.reference.ts';
 import { normKernels } from './norm.wasm.ts';
@@ -10,10 +10,9 @@ import { normWgsl } from './norm.wgsl.ts';
 /** Time of an element in all three passes, in multiplications of gemm. */
 const MACS_PER_ELEMENT = 8;
 
-export const norm: OpSpec<NormOp> = {
+export const normOnWasm: OpSpec<NormOp> = {
   name: 'norm',
   infer: inferNorm,
-  reference: normReference,
 
   wasm(op, inputs) {
     const [, scale, bias, skip, skipBias] = inputs;
@@ -45,12 +44,15 @@ export const norm: OpSpec<NormOp> = {
     return { calls: [kernelCall(normKernels, kernel, args, share)], scratchBytes: 0 };
   },
 
+  // Rows are read before they are written, but a skip that repeats is read again.
+  inPlace: (op, output, input) => input === 0 && (output === 0 || normExtras(op)[output - 1] === 'sum'),
+};
+
+export const norm = /* @__PURE__ */ complete(normOnWasm, {
+  reference: normReference,
   wgsl(op, inputs) {
     const there = INPUTS.flatMap((name, i) => (inputs[i] ? [[name, i] as const] : []));
     const outputs = ['y', ...normExtras(op)].map((name, i) => [name, inputs.length + i] as const);
     return [normWgsl(op, normShape(op, inputs), Object.fromEntries([...there, ...outputs]))];
   },
-
-  // Rows are read before they are written, but a skip that repeats is read again.
-  inPlace: (op, output, input) => input === 0 && (output === 0 || normExtras(op)[output - 1] === 'sum'),
-};
+});

@@ -1,6 +1,6 @@
 /** The op: contract.ts says what it computes. */
 import { kernelCall } from '../../kernel-spec.ts';
-import type { OpSpec } from '../../ops/op.ts';
+import { complete, type OpSpec } from '../../ops/op.ts';
 import { extentsOf, inferReduce, type ReduceOp } from './contract.ts';
 import { reduceReference } from './reduce.reference.ts';
 import { reduceKernels } from './reduce.wasm.ts';
@@ -8,10 +8,9 @@ import { reduceKernels } from './reduce.wasm.ts';
 /** Time of an element, in multiplications of gemm. */
 const MACS_PER_ELEMENT = 4;
 
-export const reduce: OpSpec<ReduceOp> = {
+export const reduceOnWasm: OpSpec<ReduceOp> = {
   name: 'reduce',
   infer: inferReduce,
-  reference: reduceReference,
 
   wasm({ kind, axes }, inputs) {
     const { dtype, dims } = inputs[0]!;
@@ -27,3 +26,7 @@ export const reduce: OpSpec<ReduceOp> = {
     };
   },
 };
+
+export const reduce = /* @__PURE__ */ complete(reduceOnWasm, {
+  reference: reduceReference,
+});

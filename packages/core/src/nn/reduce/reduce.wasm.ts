@@ -116,10 +116,11 @@ export const reduceKernels: KernelSpec<ReduceKernel, (typeof ARGS)[number]> = {
   },
 
   trial: (_, at) => ({ x: at, y: at + 49152, n: 96, inner: 32, rows: 4 }),
-
-  *variants() {
-    for (const dtype of ['f32', 'i32'] as const)
-      for (const kind of Object.keys(reductions[dtype]) as ReduceKind[])
-        for (const layout of ['rows', 'columns'] as const) yield { kind, dtype, layout };
-  },
 };
+
+/** What ships: tests and benchmarks loop over it. */
+export function* reduceVariants(): Generator<ReduceKernel> {
+  for (const dtype of ['f32', 'i32'] as const)
+    for (const kind of Object.keys(reductions[dtype]) as ReduceKind[])
+      for (const layout of ['rows', 'columns'] as const) yield { kind, dtype, layout };
+}

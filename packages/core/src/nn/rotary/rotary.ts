@@ -1,6 +1,6 @@
 /** The op: contract.ts says what it computes. */
 import { kernelCall } from '../../kernel-spec.ts';
-import type { OpSpec } from '../../ops/op.ts';
+import { complete, type OpSpec } from '../../ops/op.ts';
 import { type RotaryOp, rotaryShape } from './contract.ts';
 import { rotaryReference } from './rotary.reference.ts';
 import { rotaryKernels } from './rotary.wasm.ts';
@@ -8,13 +8,12 @@ import { rotaryKernels } from './rotary.wasm.ts';
 /** Time of an element, in multiplications of gemm. */
 const MACS_PER_ELEMENT = 6;
 
-export const rotary: OpSpec<RotaryOp> = {
+export const rotaryOnWasm: OpSpec<RotaryOp> = {
   name: 'rotary',
   infer(op, inputs) {
     rotaryShape(op, inputs);
     return [inputs[0]!];
   },
-  reference: rotaryReference,
 
   wasm(op, inputs) {
     const shape = rotaryShape(op, inputs);
@@ -46,3 +45,7 @@ export const rotary: OpSpec<RotaryOp> = {
   // A pair is read before it is written.
   inPlace: (_, __, input) => input === 0,
 };
+
+export const rotary = /* @__PURE__ */ complete(rotaryOnWasm, {
+  reference: rotaryReference,
+});

@@ -106,12 +106,13 @@ export const rotaryKernels: KernelSpec<RotaryKernel, (typeof ARGS)[number]> = {
     ...{ firstRow: 0, rows: 8, sequence: 8, heads: 4, tokenStride: 1024, batchStride: 0, headStride: 256 },
     ...{ half: 32, rest: 0, cacheRows: 8 },
   }),
-
-  *variants() {
-    for (const interleaved of [false, true])
-      for (const positions of ['ids', 'first', 'token'] as const) yield { interleaved, positions };
-  },
 };
+
+/** What ships: tests and benchmarks loop over it. */
+export function* rotaryVariants(): Generator<RotaryKernel> {
+  for (const interleaved of [false, true])
+    for (const positions of ['ids', 'first', 'token'] as const) yield { interleaved, positions };
+}
 
 /** Of a and b, numbered 0..3 and 4..7. */
 const lanes = (a: V128, b: V128, order: number[]): V128 =>

@@ -1,6 +1,6 @@
 /** The op: contract.ts says what it computes. */
 import { kernelCall } from '../../kernel-spec.ts';
-import type { OpSpec } from '../../ops/op.ts';
+import { complete, type OpSpec } from '../../ops/op.ts';
 import { rowShape } from '../rows.ts';
 import { inferSoftmax, type SoftmaxOp } from './contract.ts';
 import { softmaxReference } from './softmax.reference.ts';
@@ -9,10 +9,9 @@ import { softmaxKernels } from './softmax.wasm.ts';
 /** Time of an element (three passes and an exponential), in multiplications of gemm. */
 const MACS_PER_ELEMENT = 32;
 
-export const softmax: OpSpec<SoftmaxOp> = {
+export const softmaxOnWasm: OpSpec<SoftmaxOp> = {
   name: 'softmax',
   infer: inferSoftmax,
-  reference: softmaxReference,
 
   wasm({ kind, axes = 1 }, inputs) {
     const { rows, n } = rowShape(inputs[0]!.dims, axes);
@@ -24,3 +23,7 @@ export const softmax: OpSpec<SoftmaxOp> = {
 
   inPlace: () => true,
 };
+
+export const softmax = /* @__PURE__ */ complete(softmaxOnWasm, {
+  reference: softmaxReference,
+});

@@ -1,6 +1,6 @@
 /** Windows over images as an op; contract.ts says what they do. */
 import { type KernelCall, kernelCall } from '../../kernel-spec.ts';
-import { elementCount, type OpSpec } from '../../ops/op.ts';
+import { complete, elementCount, type OpSpec } from '../../ops/op.ts';
 import { inferWindows, type WindowsOp } from './contract.ts';
 import { windowKernels } from './windows.wasm.ts';
 
@@ -9,40 +9,9 @@ const UNCLAMPED = [Number.NEGATIVE_INFINITY, Number.POSITIVE_INFINITY] as const;
 
 const bitsOf = (value: number): number => new Int32Array(Float32Array.of(value).buffer)[0];
 
-export const windows: OpSpec<WindowsOp> = {
+export const windowsOnWasm: OpSpec<WindowsOp> = {
   name: 'windows',
   infer: inferWindows,
-  reference({ kind, kernel, strides, dilations, pads = UNPADDED, clamp = UNCLAMPED }, [x, w, bias], [y], arithmetic) {
-    const [batch, height, width, C] = x!.dims;
-    const [, lines, columns] = y.dims;
-    const fl = arithmetic === 'float32' ? Math.fround : (value: number) => value;
-    const [down, across] = kernel;
-    const taps = down * across;
-    const [least, most] = [fl(clamp[0]), fl(clamp[1])];
-    const at = (b: number, line: number, column: number, t: number, c: number): number | undefined => {
-      const h = line * strides[0] - pads[0] + Math.floor(t / across) * dilations[0];
-      const w = column * strides[1] - pads[2] + (t % across) * dilations[1];
-      return h < 0 || h >= height || w < 0 || w >= width ? undefined : x!.data[((b * height + h) * width + w) * C + c];
-    };
-    let to = 0;
-    for (let b = 0; b < batch; b++)
-      for (let line = 0; line < lines; line++)
-        for (let column = 0; column < columns; column++)
-          for (let c = 0; c < C; c++, to++) {
-            let value = kind === 'max' ? at(b, line, column, 0, c)! : 0;
-            for (let t = 0; t < taps; t++) {
-              const own = at(b, line, column, t, c);
-              if (own === undefined) continue;
-              if (kind === 'max') value = Math.max(value, own);
-              else value = fl(value + (kind === 'mean' ? own : fl(own * w!.data[t * C + c])));
-            }
-            if (kind === 'mean') value = fl(value / taps);
-            if (kind === 'weighted' && bias) value = fl(value + bias.data[c]);
-            if (kind === 'weighted' && value < least) value = least;
-            if (kind === 'weighted' && most < value) value = most;
-            y.data[to] = value;
-          }
-  },
   wasm({ kind, kernel, strides, dilations, pads = UNPADDED, clamp = UNCLAMPED }, inputs, [y]) {
     const [x, w, bias] = inputs;
     const [batch, height, width, C] = x!.dims;
@@ -90,6 +59,40 @@ export const windows: OpSpec<WindowsOp> = {
     return { calls, scratchBytes: 0 };
   },
 };
+
+export const windows = /* @__PURE__ */ complete(windowsOnWasm, {
+  reference({ kind, kernel, strides, dilations, pads = UNPADDED, clamp = UNCLAMPED }, [x, w, bias], [y], arithmetic) {
+    const [batch, height, width, C] = x!.dims;
+    const [, lines, columns] = y.dims;
+    const fl = arithmetic === 'float32' ? Math.fround : (value: number) => value;
+    const [down, across] = kernel;
+    const taps = down * across;
+    const [least, most] = [fl(clamp[0]), fl(clamp[1])];
+    const at = (b: number, line: number, column: number, t: number, c: number): number | undefined => {
+      const h = line * strides[0] - pads[0] + Math.floor(t / across) * dilations[0];
+      const w = column * strides[1] - pads[2] + (t % across) * dilations[1];
+      return h < 0 || h >= height || w < 0 || w >= width ? undefined : x!.data[((b * height + h) * width + w) * C + c];
+    };
+    let to = 0;
+    for (let b = 0; b < batch; b++)
+      for (let line = 0; line < lines; line++)
+        for (let column = 0; column < columns; column++)
+          for (let c = 0; c < C; c++, to++) {
+            let value = kind === 'max' ? at(b, line, column, 0, c)! : 0;
+            for (let t = 0; t < taps; t++) {
+              const own = at(b, line, column, t, c);
+              if (own === undefined) continue;
+              if (kind === 'max') value = Math.max(value, own);
+              else value = fl(value + (kind === 'mean' ? own : fl(own * w!.data[t * C + c])));
+            }
+            if (kind === 'mean') value = fl(value / taps);
+            if (kind === 'weighted' && bias) value = fl(value + bias.data[c]);
+            if (kind === 'weighted' && value < least) value = least;
+            if (kind === 'weighted' && most < value) value = most;
+            y.data[to] = value;
+          }
+  },
+});
 
 /** Windows side by side that reach x with the same taps. */
 interface Stretch {

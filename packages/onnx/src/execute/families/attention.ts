@@ -1,4 +1,5 @@
 /** Attention in other operators, and without an attention operator. */
+import '../create.ts'; // see families.ts
 import { attentionPatterns } from '../../ops/attention/chain.ts';
 import { decoderMaskedOperators } from '../../ops/attention/decoder-masked.ts';
 import { multiHeadOperators } from '../../ops/attention/multi-head.ts';

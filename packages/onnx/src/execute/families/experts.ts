@@ -1,4 +1,5 @@
 /** Mixtures of experts. */
+import '../create.ts'; // see families.ts
 import { expertOperators } from '../../ops/experts.ts';
 import { piece } from '../../ops/index.ts';
 import { Experts } from '../experts.ts';

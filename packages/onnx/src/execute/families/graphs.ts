@@ -2,8 +2,8 @@
  * Operators of most graphs that were not exported for one kernel: movements, norms and activations as chains of nodes,
  * ONNX Runtime's own operators.
  */
-
-import { elementwise } from '@msd/core/nn';
+import '../create.ts'; // see families.ts
+import { elementwiseOnWasm as elementwise } from '@msd/core/nn';
 import { coded } from '../../ops/attention/coded.ts';
 import { moreElementwiseOperators } from '../../ops/elementwise-more.ts';
 import { foreignOperators } from '../../ops/foreign.ts';

@@ -1,4 +1,5 @@
 /** Convolutions, pools and other operators for images. */
+import '../create.ts'; // see families.ts
 import { convOperators, convPatterns } from '../../ops/conv/index.ts';
 import { piece } from '../../ops/index.ts';
 import { qLinearFoldOperators } from '../../ops/q-linear-fold.ts';

@@ -1,4 +1,5 @@
 /** Integers of dynamic quantization, and conversions between integers and floats, as in `q8` exports. */
+import '../create.ts'; // see families.ts
 import { dynamicOperators } from '../../ops/dynamic.ts';
 import { dequantizedRows } from '../../ops/gather-codes.ts';
 import { piece } from '../../ops/index.ts';

@@ -1,4 +1,5 @@
 /** Products of floats and of codes, with weights in every form but that of MatMulNBits. */
+import '../create.ts'; // see families.ts
 import { piece } from '../../ops/index.ts';
 import { matMulOperators } from '../../ops/mat-mul.ts';
 import { matMulBnb4Operators } from '../../ops/mat-mul-bnb4.ts';

@@ -1,4 +1,5 @@
 /** What few graphs have: distances between positions that become buckets, GatherND, Casts around a cache. */
+import '../create.ts'; // see families.ts
 import { distances } from '../../ops/distances.ts';
 import { gatherNDOperators } from '../../ops/gather-nd.ts';
 import { piece } from '../../ops/index.ts';

@@ -1,4 +1,5 @@
 /** Recurrent layers. */
+import '../create.ts'; // see families.ts
 import { piece } from '../../ops/index.ts';
 import { recurrentOperators } from '../../ops/recurrent.ts';
 import type { FetchedFamily } from '../families.ts';

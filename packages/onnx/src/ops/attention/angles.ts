@@ -2,7 +2,7 @@
  * Rotary embeddings inside attention: rows of cos and sin by position. Tables that are large, or two of which one is chosen in every
  * run (by the length, in models with "long rope"), stay where they are: the rows of a run are read from them.
  */
-import { type RotaryOp, rotary } from '@msd/core/nn';
+import { type RotaryOp, rotaryOnWasm as rotary } from '@msd/core/nn';
 import { isFloat } from '../../data-types.ts';
 import type { Matcher } from '../../passes/matcher.ts';
 import type { TensorRef } from '../../read/tensor.ts';

@@ -1,11 +1,16 @@
 /** Scores of ONNX's own Attention that the graph asks for: computed once more, as a value of their own, in f32. */
 
-import { copy, type Elementwise, elementwise, matMul, softmax } from '@msd/core/nn';
+import {
+  copyOnWasm as copy,
+  type Elementwise,
+  elementwiseOnWasm as elementwise,
+  matMulOnWasm as matMul,
+  softmaxOnWasm as softmax,
+} from '@msd/core/nn';
 import { stridesOf } from '../../dims.ts';
 import { Expression } from '../expression.ts';
-import { emitOp, type Lowering, type Slot } from '../lowering.ts';
+import { emitOp, type Heads, headsFirst, type Lowering, type Slot } from '../lowering.ts';
 import { type AttentionFacts, copyOf } from './facts.ts';
-import { type Heads, headsFirst } from './heads.ts';
 
 /** What they are: products with the scale; with what is added to them; probabilities. */
 export type AskedMode = 0 | 2 | 3;

@@ -1,10 +1,17 @@
 /** Attention that is spelt out becomes facts, once all sizes are known. */
-import { elementwise } from '@msd/core/nn';
+import { elementwiseOnWasm as elementwise } from '@msd/core/nn';
 import { Expression } from '../expression.ts';
-import { type CacheRef, checkKeys, emitOp, type LateAttention, type Lowering, type Slot } from '../lowering.ts';
+import {
+  type CacheRef,
+  checkKeys,
+  emitOp,
+  type Heads,
+  type LateAttention,
+  type Lowering,
+  type Slot,
+} from '../lowering.ts';
 import { emitAttention, emitFunction } from './facts.ts';
 import type { Found, Operand } from './found.ts';
-import type { Heads } from './heads.ts';
 import { type Added, mostKeysOf } from './scores.ts';
 import {
   dense,

@@ -8,8 +8,8 @@ import type { Size } from '../../ir/info.ts';
 import type { Match, Matcher } from '../../passes/matcher.ts';
 import type { AttentionNow, CacheRef, Elements, LateAttention } from '../lowering.ts';
 import { axisOf } from '../operator.ts';
+import { addBiases, biasArray } from './biases.ts';
 import { FILTERED, lowerChain } from './chain-lower.ts';
-import { addBiases, biasArray } from './common.ts';
 import {
   byIndex,
   chainScores,

@@ -1,11 +1,10 @@
 /** New keys and values for a cache of int8 with scales of the model (codes.ts). */
 
-import { elementwise } from '@msd/core/nn';
+import { elementwiseOnWasm as elementwise } from '@msd/core/nn';
 import { countOf } from '../../dims.ts';
 import { Expression } from '../expression.ts';
-import { emitOp, type Lowering, type Slot } from '../lowering.ts';
+import { emitOp, type Heads, headsOfRows, type Lowering, type Slot } from '../lowering.ts';
 import { copyOf } from './facts.ts';
-import { type Heads, headsOfRows } from './heads.ts';
 
 /** The multiples of a scale that int8 can hold, each the nearest one; half to even. */
 export function coded(

@@ -5,9 +5,11 @@
 import { INT32 } from '../../data-types.ts';
 import type { Match, Matcher } from '../../passes/matcher.ts';
 import type { NodeView, Operator } from '../operator.ts';
-import { addBiases, attentionMatch, biasArray, lateOf, namesOf, notFloats } from './common.ts';
+import { addBiases, biasArray, lateOf } from './biases.ts';
+import { notFloats } from './common.ts';
 import { emitAttention } from './facts.ts';
 import { operandsOf } from './multi-head.ts';
+import { attentionMatch, namesOf } from './one-node.ts';
 import { paddingBias } from './padding.ts';
 
 const infer: Operator['infer'] = (view, [query, , value, , , pastKey, pastValue]) => {
@@ -78,8 +80,6 @@ function match(view: NodeView, matcher: Matcher): Match | string {
 export const decoderMaskedOperators: readonly Operator[] = [
   {
     name: 'com.microsoft.DecoderMaskedMultiHeadAttention',
-    limits:
-      'f32, float16, a past in a buffer of its full size; no beams that share it, no cross-attention, no scores as a result',
     attributes: ['num_heads', 'mask_filter_value', 'scale', 'past_present_share_buffer', 'output_qk'],
     infer,
     isFirst: true,

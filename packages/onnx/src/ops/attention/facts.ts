@@ -4,11 +4,10 @@
  */
 
 import { type AttentionOp, headMajor, rowMajor, type ScoreDims } from '@msd/core';
-import { copy, type Elementwise, elementwise, type FunctionId } from '@msd/core/nn';
+import { copyOnWasm as copy, type Elementwise, elementwiseOnWasm as elementwise, type FunctionId } from '@msd/core/nn';
 import { stridesOf } from '../../dims.ts';
 import { Expression } from '../expression.ts';
-import { type CacheRef, emitOp, type LateAttention, type Lowering, type Slot } from '../lowering.ts';
-import type { Heads } from './heads.ts';
+import { type CacheRef, emitOp, type Heads, type LateAttention, type Lowering, type Slot } from '../lowering.ts';
 
 export interface AttentionFacts {
   readonly batch: number;

@@ -10,12 +10,20 @@ import { FLOAT32 } from '../../data-types.ts';
 import type { Info, Size, Symbols } from '../../ir/info.ts';
 import type { Match, Matcher } from '../../passes/matcher.ts';
 import { fetched } from '../late.ts';
-import type { AttentionNow, Elements, KvScales, LateAttention, Lowering, Slot } from '../lowering.ts';
+import {
+  type AttentionNow,
+  type Elements,
+  type Heads,
+  headsOfRows,
+  type KvScales,
+  type LateAttention,
+  type Lowering,
+  type Slot,
+} from '../lowering.ts';
 import type { NodeView, Operator } from '../operator.ts';
 import { type Angles, anglesOf, type Positions, turner } from './angles.ts';
 import { isCoded, notCodes, scalesOf } from './codes.ts';
 import { notFloats, presentOf, scoresOfSizes } from './common.ts';
-import { type Heads, headsOfRows } from './heads.ts';
 
 type Inputs = readonly (Info | undefined)[];
 
@@ -280,7 +288,6 @@ function biasOf(view: NodeView, { dims, data }: Elements): ScoreArray<Float32Arr
 
 export const groupQueryAttention: Operator = {
   name: 'com.microsoft.GroupQueryAttention',
-  limits: 'f32, float16, keys and values in int8, too; no scores as a result, no norms inside',
   attributes: [
     'num_heads',
     'kv_num_heads',

@@ -10,11 +10,11 @@ import { INT32 } from '../../data-types.ts';
 import { stridesOf } from '../../dims.ts';
 import type { Info, Size } from '../../ir/info.ts';
 import type { Match, Matcher } from '../../passes/matcher.ts';
-import type { Lowering, Slot } from '../lowering.ts';
+import { type Heads, headsFirst, headsOfRows, type Lowering, type Slot } from '../lowering.ts';
 import type { NodeView, Operator } from '../operator.ts';
-import { attentionMatch, cacheOf, namesOf, notFloats, presentOf, scoresOfSizes } from './common.ts';
+import { notFloats, presentOf, scoresOfSizes } from './common.ts';
 import { copyOf, emitAttention, emitFunction, emitHeadsFirst } from './facts.ts';
-import { type Heads, headsFirst, headsOfRows } from './heads.ts';
+import { attentionMatch, cacheOf, namesOf } from './one-node.ts';
 import { paddedLate } from './padding.ts';
 
 const infer: Operator['infer'] = (view, [query, key, value, , , , pastKey, pastValue], symbols) => {
@@ -191,7 +191,6 @@ function packed(slot: Slot, part: number): Heads {
 export const multiHeadOperators: readonly Operator[] = [
   {
     name: 'com.microsoft.MultiHeadAttention',
-    limits: 'f32, float16; no scores as a result, no buffer that past and present share',
     attributes: ['num_heads', 'mask_filter_value', 'scale', 'unidirectional'],
     othersSizedBy: 6,
     infer,

@@ -1,16 +1,16 @@
 /** com.microsoft.Attention: x [B, M, D] times weights that make queries, keys and values, side by side. */
 
-import { copy } from '@msd/core/nn';
+import { copyOnWasm as copy } from '@msd/core/nn';
 import { INT32 } from '../../data-types.ts';
 import { stridesOf } from '../../dims.ts';
 import type { Info, Size } from '../../ir/info.ts';
 import type { Match, Matcher } from '../../passes/matcher.ts';
 import { weightsOf } from '../../weights/constant.ts';
-import { emitOp, type Lowering } from '../lowering.ts';
+import { emitOp, type Heads, headsOfRows, type Lowering } from '../lowering.ts';
 import type { NodeView, Operator } from '../operator.ts';
-import { attentionMatch, cacheOf, namesOf, notFloats, scoresOfSizes } from './common.ts';
+import { notFloats, scoresOfSizes } from './common.ts';
 import { emitAttention } from './facts.ts';
-import { type Heads, headsOfRows } from './heads.ts';
+import { attentionMatch, cacheOf, namesOf } from './one-node.ts';
 import { paddedLate } from './padding.ts';
 import { floatProjection, matrixProjection, type Projection } from './projection.ts';
 
@@ -163,7 +163,6 @@ export const PACKED_ATTRIBUTES: readonly string[] = [
 export const packedOperators: readonly Operator[] = [
   {
     name: 'com.microsoft.Attention',
-    limits: 'f32, float16; no do_rotary, no buffer that past and present share',
     attributes: PACKED_ATTRIBUTES,
     othersSizedBy: 4,
     infer: inferPacked,

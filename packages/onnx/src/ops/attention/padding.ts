@@ -12,7 +12,7 @@
 import type { ScoreArray } from '@msd/core';
 import { countOf } from '../../dims.ts';
 import type { Elements, LateAttention } from '../lowering.ts';
-import { addBiases, biasArray, lateOf } from './common.ts';
+import { addBiases, biasArray, lateOf } from './biases.ts';
 
 interface Sizes {
   readonly batch: number;

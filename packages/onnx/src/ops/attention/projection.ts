@@ -1,5 +1,5 @@
 /** The product in front of attention that makes queries, keys and values, side by side. */
-import { matMul } from '@msd/core/nn';
+import { matMulOnWasm as matMul } from '@msd/core/nn';
 import type { Match, Matcher } from '../../passes/matcher.ts';
 import { emitOp, type Lowering, type Slot } from '../lowering.ts';
 import type { NodeView } from '../operator.ts';

@@ -61,8 +61,6 @@ function inputOf(
 export const quantizedAttentionOperators: readonly Operator[] = [
   {
     name: 'com.microsoft.QAttention',
-    limits:
-      'constant weights of 8 bits, per tensor or per column; codes by one constant scale, or of DynamicQuantizeLinear',
     attributes: PACKED_ATTRIBUTES,
     othersSizedBy: 8,
     infer(view, [a, weights, , , , , , , past], symbols) {

@@ -1,15 +1,16 @@
 /** ONNX's own Attention: queries, keys and values [B, rows, heads · size] or [B, heads, rows, size]. */
 import type { ScoreArray } from '@msd/core';
-import { copy, pad } from '@msd/core/nn';
+import { copyOnWasm as copy, pad } from '@msd/core/nn';
 import { BOOL, INT64 } from '../../data-types.ts';
 import type { Info, Size } from '../../ir/info.ts';
 import type { Match, Matcher } from '../../passes/matcher.ts';
-import { type Elements, emitOp, type Lowering, type Slot } from '../lowering.ts';
+import { type Elements, emitOp, type Heads, headsFirst, headsOfRows, type Lowering, type Slot } from '../lowering.ts';
 import type { NodeView, Operator } from '../operator.ts';
 import { type AskedMode, emitJoined, emitScores } from './asked.ts';
-import { attentionMatch, biasArray, cacheOf, lateOf, maskArray, namesOf, notFloats, scoresOfSizes } from './common.ts';
+import { biasArray, lateOf, maskArray } from './biases.ts';
+import { notFloats, scoresOfSizes } from './common.ts';
 import { type AttentionFacts, emitAttention, emitHeadsFirst, maskBias } from './facts.ts';
-import { type Heads, headsFirst, headsOfRows } from './heads.ts';
+import { attentionMatch, cacheOf, namesOf } from './one-node.ts';
 
 type Inputs = readonly (Info | undefined)[];
 
@@ -194,7 +195,6 @@ function validKeys({ data }: Elements, rows: number, keys: number, isCausal: boo
 export const standardOperators: readonly Operator[] = [
   {
     name: 'Attention',
-    limits: 'f32, float16; scores as a result not beside a softcap or more than one mask',
     attributes: [
       'is_causal',
       'kv_num_heads',

@@ -5,7 +5,7 @@
  * A dimension is a list of factors, outermost first: heads that a group of queries shares are (kvHeads, stride) (group, 0).
  */
 
-import { copy } from '@msd/core/nn';
+import { copyOnWasm as copy } from '@msd/core/nn';
 import { FLOAT32 } from '../../data-types.ts';
 import { countOf, stridesOf } from '../../dims.ts';
 import type { GraphNode } from '../../ir/graph.ts';

@@ -2,7 +2,14 @@
  * Convolutions: windows of the image as rows, times the weights as a matrix [channels out, taps · channels in]. Of several groups each has
  * channels, rows and a matrix of its own.
  */
-import { concat, copy, type Elementwise, elementwise, matMul, slice } from '@msd/core/nn';
+import {
+  concat,
+  copyOnWasm as copy,
+  type Elementwise,
+  elementwiseOnWasm as elementwise,
+  matMulOnWasm as matMul,
+  slice,
+} from '@msd/core/nn';
 import { countOf } from '../../dims.ts';
 import type { GraphNode } from '../../ir/graph.ts';
 import type { Match, Matcher } from '../../passes/matcher.ts';

@@ -1,5 +1,5 @@
 /** What all convolutions have beside their windows: a bias, and what x and y go through. */
-import { type Elementwise, elementwise } from '@msd/core/nn';
+import { type Elementwise, elementwiseOnWasm as elementwise } from '@msd/core/nn';
 import type { Matcher } from '../../passes/matcher.ts';
 import { emitOp, type Lowering, type Resource, type Slot } from '../lowering.ts';
 

@@ -37,31 +37,25 @@ export const inferGlobal: Operator['infer'] = (_, [x]) => [
 
 const pool = (name: string, kind: 'mean' | 'max', attributes: readonly string[]): Operator => ({
   name,
-  limits: 'one or two spatial dimensions, no indices',
   attributes: ['auto_pad', 'ceil_mode', 'dilations', 'kernel_shape', 'pads', 'strides', ...attributes],
   infer: inferPool,
   match: matchPool(kind),
 });
 
-const LIMITS = 'at most 64 groups, one or two spatial dimensions, constant weights';
-
 export const convOperators: readonly Operator[] = [
   {
     name: 'Conv',
-    limits: `${LIMITS}; or a group for each channel, however many`,
     attributes: ATTRIBUTES,
     infer: infer(),
     match: matchConv,
   },
   {
     name: 'ConvInteger',
-    limits: `${LIMITS} of 8 bits; X of DynamicQuantizeLinear, Cast and Mul by both scales behind it: the product is one of floats; or X with a constant zero point, Cast and Mul or Div behind it`,
     attributes: ATTRIBUTES,
     infer: infer(INT32),
   },
   {
     name: 'QLinearConv',
-    limits: `${LIMITS} of 8 bits, or a group for each channel, however many; codes may differ by one where the result lies between two`,
     attributes: ATTRIBUTES,
     infer: inferCodes,
     match: matchQLinearConv,
@@ -72,7 +66,6 @@ export const convOperators: readonly Operator[] = [
   { name: 'GlobalMaxPool', infer: inferGlobal, match: matchGlobal('max') },
   {
     name: 'BatchNormalization',
-    limits: 'not in training',
     attributes: ['epsilon', 'momentum', 'spatial', 'training_mode'],
     infer: (_, [x]) => [x && { elemType: x.elemType, dims: x.dims }],
     match: matchBatchNorm,

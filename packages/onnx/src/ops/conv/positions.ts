@@ -3,7 +3,7 @@
  * product of rows is a convolution, and what follows element by element may stay in that order (plan/layout.ts).
  */
 
-import { copy, pad as copyPad, transpose, windowRows, windowSlices } from '@msd/core/nn';
+import { copyOnWasm as copy, pad as copyPad, transpose, windowRows, windowSlices } from '@msd/core/nn';
 import { countOf } from '../../dims.ts';
 import { emitOp, type Lowering, type OpStep, part, type Slot } from '../lowering.ts';
 import type { Placed, Windows } from './windows.ts';

@@ -1,15 +1,15 @@
 /** What slides over each channel for itself: depthwise convolutions and pools. */
 
 import {
-  copy,
+  copyOnWasm as copy,
   pad as copyPad,
   type Elementwise,
-  elementwise,
+  elementwiseOnWasm as elementwise,
   type ReduceKind,
-  reduce,
+  reduceOnWasm as reduce,
   type WindowsOp,
   windowSpan,
-  windows as windowsSpec,
+  windowsOnWasm as windowsSpec,
 } from '@msd/core/nn';
 import { FLOAT32 } from '../../data-types.ts';
 import { countOf } from '../../dims.ts';
