@@ -1294,6 +1294,7 @@ export interface ProductWithWeights extends PackedProduct {
     readonly carrier?: 'i16' | 'i8' | undefined;
     readonly components?: 1 | 2 | undefined;
     readonly threads?: number | undefined;
+    readonly nanoseconds?: number | undefined;
 }
 
 export interface StepWork {

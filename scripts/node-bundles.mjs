@@ -7,7 +7,7 @@ import { build } from 'vite';
 
 const dist = resolve('dist');
 
-/** Modules with a state of their own that tests reach into; nothing exports them to users. */
+/** Modules with a state of their own that tests reach into; nothing exports them to users, and `files` in package.json leaves them out. */
 const FOR_TESTS = ['backends/wasm/routes', 'threads/pool'].filter((name) => existsSync(`dist/${name}.js`));
 
 const { exports } = JSON.parse(readFileSync('package.json', 'utf8'));

@@ -1,11 +1,11 @@
 #!/usr/bin/env node
 /** `msd COMMAND`: what this package is for people. Each command is one module in commands/, imported when it is asked for. */
-import { readFileSync } from 'node:fs';
 import { styleText } from 'node:util';
 import { CommanderError } from 'commander';
 import { program } from './program.ts';
 import { EXIT, Interrupted, messageOf, UserError } from './shared/errors.ts';
 import { runningTask } from './shared/task.ts';
+import { packageVersion } from './shared/version.ts';
 
 /** One sentence, without a stack if the user can put it right; with `--json` as JSON on stdout, too. */
 function report(error: unknown, isJson: boolean): number {
@@ -75,10 +75,7 @@ process.stdout.on('error', (error) => {
 });
 
 try {
-  const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as {
-    version: string;
-  };
-  const root = await program(args, version);
+  const root = await program(args, packageVersion());
   if (args.length === 0) root.outputHelp();
   else await root.parseAsync(args, { from: 'user' });
   end(() => EXIT.done);

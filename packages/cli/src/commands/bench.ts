@@ -1,10 +1,11 @@
 /** `msd bench`: what this machine can do, and what MSD and onnxruntime-web make of it. */
+import { measurePeaks } from '@msd/core/peaks';
 import { type Command, InvalidArgumentError } from 'commander';
 import { type LayerResult, measureLayers } from '../bench/layers.ts';
 import { DECODE_ROWS, type LayerShape, LLM_LAYERS, PREFILL_ROWS } from '../bench/shapes.ts';
 import { layerTable } from '../bench/table.ts';
 import { runtime } from '../run/session.ts';
-import { machinePeaks, machineText, thisMachine } from '../shared/machine.ts';
+import { machineText, thisMachine } from '../shared/machine.ts';
 import { threeDigits } from '../shared/numbers.ts';
 import { atLeastOne } from '../shared/options.ts';
 import { type Task, task } from '../shared/task.ts';
@@ -41,7 +42,7 @@ const rows = (text: string, before: readonly number[] = []): number[] => [...bef
 async function bench({ out, progress, undo }: Task, options: Options): Promise<void> {
   const machine = thisMachine();
   progress.update("Measuring the machine's peaks");
-  const peaks = machinePeaks(Number.POSITIVE_INFINITY, true);
+  const peaks = measurePeaks();
   const shapes = options.peaks ? [] : (options.shape ?? LLM_LAYERS);
   const total = shapes.length;
   let done = 0;

@@ -1,18 +1,18 @@
 /** Everything that `msd inspect` says of one ONNX file, as data. */
 import { freemem } from 'node:os';
-import type { MachinePeaks } from '@msd/core/peaks';
 import { type Inspection, type InspectOptions, inspectModel, type Work } from '@msd/onnx/inspect';
 import type { MsdOptions } from '@msd/onnx/register';
 import type { Clock } from '../models/player.ts';
 import { isPast, type RunSizes, sizesOf } from '../models/sizes.ts';
 import { messageOf } from '../shared/errors.ts';
 import { isUrl } from '../shared/locate.ts';
-import { machinePeaks, thisMachine } from '../shared/machine.ts';
 import { bytesText } from '../shared/numbers.ts';
-import { type Expected, expectedOf, phoneMs } from './estimate.ts';
+import { type Expected, expectedOf, phoneMs, type Rates } from './estimate.ts';
 import { measure } from './measure.ts';
 import type { Measured } from './measure-worker.ts';
 import { type OperatorSummary, summarizeOperators } from './operators.ts';
+import { machineRates, threadCount } from './rates.ts';
+import { otherBytes } from './samples.ts';
 
 /** What is asked. */
 export interface Question {
@@ -40,9 +40,9 @@ export interface RunFigures {
   readonly macs: number;
   /** The share of them that MSD does. */
   readonly msdShare: number;
-  /** Measured, or what is expected. */
+  /** The figure to take: measured, or if it was not, `expected.ms`. */
   readonly hereMs: number;
-  /** What the models of @msd/core/theory say of it, and why. */
+  /** Derived from kernels that were timed on this machine, by the models of @msd/core/theory; and why. */
   readonly expected: Expected;
   readonly phoneMs: number;
   /** Of plain onnxruntime-web, if that was measured. */
@@ -67,7 +67,7 @@ export interface Looked {
   readonly prompt: RunFigures;
   /** Of models that write token by token. */
   readonly token?: RunFigures;
-  /** `measured`: the graph ran here, with made-up weights if it lies behind a URL. `predicted`: from models and this machine's peaks. */
+  /** `measured`: the graph ran here, with made-up weights if it lies behind a URL. `predicted`: `hereMs` is derived. */
   readonly times: 'measured' | 'predicted';
   /** Why it was not measured. */
   readonly notMeasured?: string;
@@ -91,9 +91,6 @@ const ORT_ROOM = 20 * 2 ** 20;
 const ORT_FACTOR = 2;
 /** What trying a file takes of it: made-up bytes, packed weights, ONNX Runtime's own. */
 const TRIAL_FACTOR = 3.5;
-/** Between two tokens other work takes the caches: as much as weights of 4 bits would be as floats, or what no cache holds. */
-const OTHER = 8;
-const MOST_OTHER = 2 ** 26;
 /** Of models that do not say how many tokens they can read. */
 const USUAL_CONTEXT = 4096;
 
@@ -117,10 +114,15 @@ export async function look(question: Question): Promise<Looked> {
     const tokenWork = hasCache
       ? least(seen.work(sizesOf(inputs, { ...sizes, tokens: 1, past: sizes.tokens })))
       : undefined;
-    // Tokens are measured after other work: nothing of the weights is in a cache then.
-    const peaks = { promptMs: machinePeaks(bytes.packed), tokenMs: machinePeaks(Infinity) };
+    const { threads, clock } = question;
+    const works = tokenWork ? [promptWork, tokenWork] : [promptWork];
+    const { warm, cold } = await machineRates({
+      ...{ weightBytes: bytes.packed, works, threads, components: msd.components ?? 2, clock, signal },
+      onMeasure: () => onStage('Measuring how fast this machine is, once'),
+    });
     const figures = (work: Work, tokens: number, past: number, time: 'promptMs' | 'tokenMs'): RunFigures =>
-      figuresOf(work, { tokens, past }, question, peaks[time], measured?.[time], trial?.plain?.[time]);
+      // Tokens are measured after other work: nothing of the weights is in a cache then.
+      figuresOf(work, { tokens, past }, question, past > 0 ? cold : warm, measured?.[time], trial?.plain?.[time]);
     const tokens = Math.min(context, USUAL_CONTEXT);
     const wasm = measured?.wasmBytes ?? estimatedBytes(seen);
     const full = wasm + bytes.kvPerToken * tokens;
@@ -159,13 +161,12 @@ function figuresOf(
   work: Work,
   { tokens, past }: Pick<RunFigures, 'tokens' | 'past'>,
   { threads, msd: { components = 2 } }: Pick<Question, 'threads' | 'msd'>,
-  peaks: MachinePeaks,
+  rates: Rates,
   measuredMs: number | undefined,
   plainMs: number | undefined,
 ): RunFigures {
   const { macs, msdMacs } = work;
-  const making = { threads: threads === 'auto' ? thisMachine().cores : threads, components, isCold: past > 0 };
-  const expected = expectedOf(work, peaks, making);
+  const expected = expectedOf(work, rates, { threads: threadCount(threads), components, isCold: past > 0 });
   const hereMs = measuredMs ?? expected.ms;
   return {
     ...{ tokens, past, macs, msdShare: macs > 0 ? msdMacs / macs : 0, hereMs, expected },
@@ -194,8 +195,8 @@ async function tryOut(question: Question, seen: Inspection): Promise<Trial | str
   const { name, location, msd, threads, sizes, comparesPlain, clock, signal, onStage } = question;
   const run = (engine: 'msd' | 'wasm'): Promise<Measured> => {
     const source = isUrl(location) ? seen.standIn() : { model: location, externalData: [] };
-    const otherBytes = 8 * Math.ceil(Math.min(MOST_OTHER, OTHER * seen.bytes.packed) / 8);
-    return measure({ ...source, inputs: seen.inputs, sizes, msd, threads, engine, clock, otherBytes }, signal);
+    const other = { otherBytes: otherBytes(seen.bytes.packed) };
+    return measure({ ...source, ...other, inputs: seen.inputs, sizes, msd, threads, engine, clock }, signal);
   };
   try {
     onStage(`Trying ${name} on this machine`);

@@ -6,6 +6,7 @@ import { register, reportOf } from '@msd/onnx/register';
 import { type Clock, Player } from '../models/player.ts';
 import type { RunSizes } from '../models/sizes.ts';
 import { wasmMemoryBytes } from '../models/wasm-memory.ts';
+import { disturb, median, undisturbed } from './samples.ts';
 
 /** What is measured. */
 export interface MeasureRequest {
@@ -31,6 +32,8 @@ export interface Measured {
   readonly promptMs: number;
   /** A run of one token after it, and after other work that used the caches; absent for models without a cache. */
   readonly tokenMs?: number;
+  /** The same where nothing else disturbs: to be compared with what is derived of the machine. */
+  readonly undisturbed: { readonly promptMs: number; readonly tokenMs?: number };
   /** All WebAssembly memory: MSD's, and ONNX Runtime's. */
   readonly wasmBytes: number;
   readonly foreignRunsPerCall: number;
@@ -87,6 +90,10 @@ async function measure({
     firstMs,
     promptMs: median(prompts),
     ...(steps.length > 0 && { tokenMs: median(steps) }),
+    undisturbed: {
+      promptMs: undisturbed(prompts),
+      ...(steps.length > 0 && { tokenMs: undisturbed(steps) }),
+    },
     wasmBytes: wasmMemoryBytes(),
     foreignRunsPerCall: reportOf(session)?.foreignRunsPerCall ?? 1,
   };
@@ -94,16 +101,7 @@ async function measure({
   return measured;
 }
 
-/** Uses the caches, as whatever a page does between two tokens. */
-function disturb(elsewhere: Float64Array): void {
-  for (let i = 0; i < elsewhere.length; i++) elsewhere[i]! += 1;
-}
-
-function median(values: readonly number[]): number {
-  return values.toSorted((a, b) => a - b)[values.length >> 1]!;
-}
-
 measure(workerData as MeasureRequest).then(
-  (measured) => parentPort!.postMessage({ measured }),
+  (done) => parentPort!.postMessage({ done }),
   (error: unknown) => parentPort!.postMessage({ failed: error instanceof Error ? error.message : String(error) }),
 );

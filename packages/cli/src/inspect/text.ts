@@ -77,8 +77,8 @@ function timesTable({ prompt, token, times }: Looked): string {
     [
       left(''),
       right('multiplications'),
-      right(`here, ${times}`),
-      ...(times === 'measured' ? [right('expected')] : []),
+      right(times === 'measured' ? 'here, measured' : 'here, derived'),
+      ...(times === 'measured' ? [right('derived')] : []),
       ...(hasPlain ? [right('plain onnxruntime-web')] : []),
       right('phone-class, estimated'),
     ],
@@ -96,9 +96,8 @@ function rateText(ms: number, tokens: number): string {
 
 function timesNote({ times, notMeasured, loadMs = 0, firstRunMs = 0, read, prompt, token }: Looked): string {
   const later = token ? ` in the prompt; ${token.expected.why} in a token after it.` : '.';
-  const reasons = `Expected: ${prompt.expected.why}${later}`;
-  if (times === 'predicted')
-    return `Predicted from models and this machine's peaks, because ${notMeasured}.\n${reasons}`;
+  const reasons = `Derived from kernels that were timed on this machine: ${prompt.expected.why}${later}`;
+  if (times === 'predicted') return `Not measured, because ${notMeasured}.\n${reasons}`;
   const with_ = read.bytes > 0 ? 'with made-up weights of the same sizes' : 'with its own weights';
   return `Measured on this machine ${with_}: loaded in ${threeDigits(loadMs / 1000)} s (without the download), first run ${threeDigits(firstRunMs)} ms.\n${reasons}`;
 }

@@ -53,7 +53,7 @@ export class Player {
   readonly #Tensor: TensorConstructor;
   readonly #clock: Clock;
   readonly #random = seededRandom(1);
-  /** What does not change between runs: images, and what an encoder said. */
+  /** What does not change between runs: images, what an encoder said, and prompts: other tokens would choose other experts. */
   readonly #kept = new Map<string, Tensor>();
   #past: Record<string, Tensor> = {};
   #length = 0;
@@ -122,7 +122,8 @@ export class Player {
   #made({ name, type, dims = [], rows }: InspectedValue, tokens: number, sizeOf: ReturnType<typeof sizesOf>): Tensor {
     const shape = dims.map((dim, axis) => (typeof dim === 'number' ? dim : sizeOf(name, axis, dim ?? '')));
     const key = `${name} ${shape.join()}`;
-    const known = this.#kept.get(key);
+    const isKept = type.startsWith('float') || this.#length === 0;
+    const known = isKept ? this.#kept.get(key) : undefined;
     if (known) return known;
     const count = shape.reduce((a, b) => a * b, 1);
     const Elements = ARRAYS[type];
@@ -135,7 +136,7 @@ export class Player {
       else data[i] = value;
     }
     const tensor = new this.#Tensor(type as Tensor.Type, data, shape);
-    if (type.startsWith('float')) this.#kept.set(key, tensor);
+    if (isKept) this.#kept.set(key, tensor);
     return tensor;
   }
 

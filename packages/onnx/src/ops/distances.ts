@@ -1,26 +1,20 @@
 /**
- * Arithmetic of whole numbers on large tensors: distances between positions that become buckets (T5, MPNet, DeBERTa), found from the
- * logarithm among it. A row at a time goes through all nodes, so nothing in between is ever as large as the result. What follows from
- * sizes alone is computed once in a plan.
+ * Finds arithmetic of whole numbers on large tensors: distances between positions that become buckets (T5, MPNet, DeBERTa), from the
+ * logarithm among it. What follows from sizes alone is computed once in a plan.
  */
-import { INT64, isFloat } from '../data-types.ts';
-import { countOf, sameNumbers } from '../dims.ts';
+import { isFloat } from '../data-types.ts';
+import { sameNumbers } from '../dims.ts';
 import { describeNode, type GraphNode } from '../ir/graph.ts';
 import { HOST_TYPES, type Info, isKnown } from '../ir/info.ts';
 import type { Match, Matcher } from '../passes/matcher.ts';
 import { neededNodes } from '../plan/units.ts';
 import { isWhole } from './arithmetic.ts';
-import { repeatStrides } from './host.ts';
 import { OPERATORS } from './index.ts';
 import type { Elements, Lowering } from './lowering.ts';
-import { elements, type NodeView, type Pattern } from './operator.ts';
+import type { NodeView, Pattern } from './operator.ts';
+import { evaluator } from './row-evaluator.ts';
+import { type Row, rowOp } from './row-loops.ts';
 import { NO_SYMBOLS } from './shape.ts';
-
-type Row = Float64Array;
-/** Of `n` elements. */
-type RowOp = (out: Row, args: readonly Row[], n: number) => void;
-/** One element, for what a row's loop does not do: beyond 2^53. */
-type Single = (...args: readonly number[]) => number;
 
 /** Operators of two operands, of one, and Where. */
 const KNOWN: ReadonlySet<string> = /* @__PURE__ */ new Set(
@@ -30,7 +24,7 @@ const KNOWN: ReadonlySet<string> = /* @__PURE__ */ new Set(
   ).split(' '),
 );
 
-/** Will JavaScript have the value at hand before the device does anything? As passes/match.ts decides, which comes later. */
+/** Will JavaScript have the value at hand before the device does anything? Its nodes are decided on later. */
 function isMadeBefore(matcher: Matcher, name: string, seen = new Map<string, boolean>()): boolean {
   let made = seen.get(name);
   if (made === undefined) {
@@ -41,13 +35,10 @@ function isMadeBefore(matcher: Matcher, name: string, seen = new Map<string, boo
 }
 
 function isAtHand(matcher: Matcher, name: string, isMade: (input: string) => boolean): boolean {
-  const { elemType = 0, data } = matcher.info(name) ?? {};
   const node = matcher.producer(name);
-  if (!node) return data !== undefined || (!matcher.isConstant(name) && !isFloat(elemType));
-  if (node.domain !== '') return false;
-  if (node.opType === 'Shape' || node.opType === 'Size') return true;
-  if (!OPERATORS.get(node.opType)?.host || !node.inputs.every((input) => input === '' || isMade(input))) return false;
-  return !isFloat(elemType) || node.inputs.some((input) => matcher.isInteger(input) || matcher.producer(input));
+  if (node) return matcher.isShapeArithmetic(node, isMade, (input) => matcher.producer(input) !== undefined);
+  const { elemType = 0, data } = matcher.info(name) ?? {};
+  return data !== undefined || (!matcher.isConstant(name) && !isFloat(elemType));
 }
 
 /** Is a node one of large tensors that are computed here? */
@@ -192,165 +183,3 @@ const indicesIn =
         throw new RangeError(`run: ${describeNode(node)}: result, expected indices of 32 bits, got ${value}.`);
     }
   };
-
-interface RowStep {
-  readonly name: string;
-  readonly inputs: readonly string[];
-  readonly op: RowOp;
-}
-
-/**
- * All elements of the last step, row by row.
- *
- * @param steps in order
- * @param leaves dims of what they are made of
- * @param dims of the result: everything is repeated to it
- */
-function evaluator(steps: readonly RowStep[], leaves: ReadonlyMap<string, readonly number[]>, dims: readonly number[]) {
-  const n = dims.at(-1) ?? 1;
-  const count = countOf(dims);
-  const outer = dims.slice(0, -1);
-  const strides = new Map([...leaves].map(([name, own]) => [name, repeatStrides(own, dims)]));
-  return (elementsOf: (leaf: string) => Elements, take: (row: Row, n: number, at: number) => void): void => {
-    if (count === 0) return;
-    const rows = new Map(
-      [...leaves.keys(), ...steps.map(({ name }) => name)].map((name) => [name, new Float64Array(n)]),
-    );
-    const bound = steps.map(({ name, inputs, op }) => ({
-      op,
-      out: rows.get(name)!,
-      args: inputs.map((input) => rows.get(input)!),
-    }));
-    const fills = [...strides].map(([name, steps]) => {
-      const { data } = elementsOf(name);
-      const row = rows.get(name)!;
-      const step = steps.at(-1) ?? 0;
-      let last = -1;
-      return (at: readonly number[]): void => {
-        let from = 0;
-        for (let i = 0; i < at.length; i++) from += at[i]! * steps[i]!;
-        if (from === last) return;
-        last = from;
-        for (let i = 0; i < n; i++) row[i] = data[from + i * step]!;
-      };
-    });
-    const at = outer.map(() => 0);
-    const result = bound.at(-1)!.out;
-    for (let begin = 0; begin < count; begin += n) {
-      for (const fill of fills) fill(at);
-      for (const { op, out, args } of bound) op(out, args, n);
-      take(result, n, begin);
-      for (let axis = at.length - 1; axis >= 0 && ++at[axis]! === outer[axis]!; axis--) at[axis] = 0;
-    }
-  };
-}
-
-/** Beyond, doubles have gaps. */
-const SAFE = Number.MAX_SAFE_INTEGER;
-
-/** A node's arithmetic on rows. */
-function rowOp(view: NodeView, operands: readonly number[], elemType: number): RowOp {
-  const { infer } = OPERATORS.get(view.node.opType)!;
-  const numbers = (args: readonly (readonly number[])[]): readonly number[] => {
-    const infos = args.map((data, i) => ({ elemType: operands[i]!, dims: [data.length], data }));
-    return elements(infer(view, infos, NO_SYMBOLS)[0])!;
-  };
-  const kind = isFloat(operands[0]!) ? 'float' : operands[0] === INT64 ? 'whole' : '';
-  const make = ROWS[`${view.node.opType} ${kind}`] ?? ROWS[view.node.opType];
-  const single: Single = (...args) => numbers(args.map((value) => [value]))[0]!;
-  return make?.(single, elemType) ?? ((out, args) => out.set(numbers(args.map((row) => Array.from(row)))));
-}
-
-/**
- * By operator, and what its first operand is made of: a loop for each, which engines optimise for itself. The operator's own function
- * does what is missing, at some 50 ns per element.
- */
-const ROWS: Readonly<Record<string, (single: Single, elemType: number) => RowOp | undefined>> = {
-  'Add whole': (single) => (out, args, n) => {
-    const [a, b] = args as [Row, Row];
-    for (let i = 0; i < n; i++) {
-      const [x, y] = [a[i]!, b[i]!];
-      const sum = x + y;
-      out[i] = isSafe(x) && isSafe(y) && isSafe(sum) ? sum : single(x, y);
-    }
-  },
-  'Sub whole': (single) => (out, args, n) => {
-    const [a, b] = args as [Row, Row];
-    for (let i = 0; i < n; i++) {
-      const [x, y] = [a[i]!, b[i]!];
-      const rest = x - y;
-      out[i] = isSafe(x) && isSafe(y) && isSafe(rest) ? rest : single(x, y);
-    }
-  },
-  'Mul whole': (single) => (out, args, n) => {
-    const [a, b] = args as [Row, Row];
-    for (let i = 0; i < n; i++) {
-      const [x, y] = [a[i]!, b[i]!];
-      const product = x * y + 0;
-      out[i] = isSafe(x) && isSafe(y) && isSafe(product) ? product : single(x, y);
-    }
-  },
-  'Neg whole': () => (out, args, n) => {
-    const [a] = args as [Row];
-    for (let i = 0; i < n; i++) out[i] = 0 - a[i]!;
-  },
-  'Abs whole': () => (out, args, n) => {
-    const [a] = args as [Row];
-    for (let i = 0; i < n; i++) out[i] = Math.abs(a[i]!);
-  },
-  'Mul float': () => (out, args, n) => {
-    const [a, b] = args as [Row, Row];
-    for (let i = 0; i < n; i++) out[i] = Math.fround(a[i]! * b[i]!);
-  },
-  'Div float': () => (out, args, n) => {
-    const [a, b] = args as [Row, Row];
-    for (let i = 0; i < n; i++) out[i] = Math.fround(a[i]! / b[i]!);
-  },
-  Log: () => (out, args, n) => {
-    const [a] = args as [Row];
-    for (let i = 0; i < n; i++) out[i] = Math.fround(Math.log(a[i]!));
-  },
-  Min: () => (out, args, n) => {
-    const [a, b = a] = args as [Row, Row?];
-    if (args.length > 2) for (let i = 0; i < n; i++) out[i] = Math.min(...args.map((arg) => arg[i]!));
-    else for (let i = 0; i < n; i++) out[i] = Math.min(a[i]!, b[i]!);
-  },
-  Less: () => (out, args, n) => {
-    const [a, b] = args as [Row, Row];
-    for (let i = 0; i < n; i++) out[i] = a[i]! < b[i]! ? 1 : 0;
-  },
-  Greater: () => (out, args, n) => {
-    const [a, b] = args as [Row, Row];
-    for (let i = 0; i < n; i++) out[i] = a[i]! > b[i]! ? 1 : 0;
-  },
-  Where: () => (out, args, n) => {
-    const [is, a, b] = args as [Row, Row, Row];
-    for (let i = 0; i < n; i++) out[i] = is[i] ? a[i]! : b[i]!;
-  },
-  'Cast whole': (_, elemType) =>
-    !isFloat(elemType)
-      ? undefined
-      : (out, args, n) => {
-          const [a] = args as [Row];
-          for (let i = 0; i < n; i++) out[i] = Math.fround(a[i]!);
-        },
-  'Cast float': (single, elemType) =>
-    elemType !== INT64
-      ? undefined
-      : (out, args, n) => {
-          const [a] = args as [Row];
-          for (let i = 0; i < n; i++) {
-            const whole = Math.trunc(a[i]!) + 0;
-            out[i] = isSafe(whole) ? whole : single(a[i]!);
-          }
-        },
-  'Cast ': (_, elemType) =>
-    elemType !== INT64
-      ? undefined
-      : (out, args) => {
-          const [a] = args as [Row];
-          out.set(a);
-        },
-};
-
-const isSafe = (value: number): boolean => value >= -SAFE && value <= SAFE;

@@ -3,13 +3,12 @@
  * touches ONNX Runtime or a kernel. Every node that is not taken has a written reason, which ends up in the session's report.
  */
 
-import { isFloat } from '../data-types.ts';
 import type { Graph, GraphNode } from '../ir/graph.ts';
 import type { TypedGraph } from '../ir/infer.ts';
 import { OPERATORS, PATTERNS } from '../ops/index.ts';
-import { type Operator, operatorName } from '../ops/operator.ts';
+import { operatorName } from '../ops/operator.ts';
 import { wrongCount, wrongKind } from '../ops/schema.ts';
-import { type Match, Matcher, type MatchOptions } from './matcher.ts';
+import { type Match, Matcher, type MatchOptions, unknownAttribute } from './matcher.ts';
 
 /** Newest operator set that this version was written against; beyond it nothing is taken. */
 const NEWEST_OPSET = 27;
@@ -116,26 +115,10 @@ function matchOne(matcher: Matcher, node: GraphNode): Match | string {
   return typeof match === 'string' ? `${node.opType}: ${match}` : match;
 }
 
-function unknownAttribute({ attributes = [] }: Operator, node: GraphNode): string | undefined {
-  return [...node.attributes.keys()].find((name) => !attributes.includes(name));
-}
-
-/**
- * Shape arithmetic, and whatever else is small and follows from integers. Masks that grow with every token are not small, but a
- * plan on the device would be made anew with every token.
- */
+/** Shape arithmetic. Masks that grow with every token are not small, but a plan on the device would be made anew with every token. */
 function matchHost(matcher: Matcher, node: GraphNode, masks: ReadonlySet<GraphNode>): Match | undefined {
-  const name = operatorName(node);
-  const operator = OPERATORS.get(name);
-  const ofShape = name === 'Shape' || name === 'Size';
-  if (!operator || !(operator.host || ofShape) || unknownAttribute(operator, node) !== undefined) return undefined;
-  const outputs = node.outputs.filter((output) => output !== '');
-  const grows = masks.has(node) && outputs.some((output) => matcher.grows(output));
-  if (!grows && !outputs.every((output) => matcher.isHostSized(output))) return undefined;
-  if (!ofShape && !node.inputs.every((input) => input === '' || matcher.isHostOperand(input))) return undefined;
-  // Floats only where all of them come out of shape arithmetic: others are the device's.
-  const isOfFloats = outputs.some((output) => isFloat(matcher.info(output)?.elemType ?? 0));
-  if (isOfFloats && !node.inputs.some((input) => matcher.placeOf(input) === 'host' || matcher.isInteger(input)))
-    return undefined;
+  const isHost = (name: string): boolean => matcher.placeOf(name) === 'host';
+  const grows = masks.has(node) && node.outputs.some((output) => matcher.grows(output));
+  if (!matcher.isShapeArithmetic(node, (name) => matcher.isHostOperand(name), isHost, grows)) return undefined;
   return { op: 'shape arithmetic', place: 'host', nodes: [node], inputs: node.inputs, outputs: node.outputs };
 }

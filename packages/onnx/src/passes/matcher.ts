@@ -8,8 +8,9 @@ import { countOf } from '../dims.ts';
 import type { Graph, GraphNode } from '../ir/graph.ts';
 import type { TypedGraph } from '../ir/infer.ts';
 import { HOST_TYPES, type Info, isGrowing, type Size, scalarOf } from '../ir/info.ts';
+import { OPERATORS } from '../ops/index.ts';
 import type { Lowering, Resource } from '../ops/lowering.ts';
-import type { NodeView } from '../ops/operator.ts';
+import { type NodeView, type Operator, operatorName } from '../ops/operator.ts';
 import { elementCount, floatReader, type TensorRef } from '../read/tensor.ts';
 import type { FloatFormat } from '../weights/floats.ts';
 import type { ChooseFormat } from '../weights/quantize-option.ts';
@@ -251,6 +252,32 @@ export class Matcher {
     if (!this.isHostSized(name) || this.placeOf(name) === 'device') return false;
     return !isFloat(this.info(name)!.elemType) || this.placeOf(name) === 'host' || this.info(name)!.data !== undefined;
   }
+
+  /**
+   * Is a node shape arithmetic, or whatever else is small and follows from integers? JavaScript computes that.
+   *
+   * @param isOperand can JavaScript have a value at hand?
+   * @param isMade does JavaScript compute it itself?
+   * @param grows may the results be large?
+   */
+  isShapeArithmetic(
+    node: GraphNode,
+    isOperand: (name: string) => boolean,
+    isMade: (name: string) => boolean,
+    grows = false,
+  ): boolean {
+    const { inputs } = node;
+    const name = operatorName(node);
+    const operator = OPERATORS.get(name);
+    const ofShape = name === 'Shape' || name === 'Size';
+    if (!operator || !(operator.host || ofShape) || unknownAttribute(operator, node) !== undefined) return false;
+    const outputs = node.outputs.filter((output) => output !== '');
+    if (!grows && !outputs.every((output) => this.isHostSized(output))) return false;
+    if (!ofShape && !inputs.every((input) => input === '' || isOperand(input))) return false;
+    // Floats only where all of them come out of shape arithmetic: others are the device's.
+    const isOfFloats = outputs.some((output) => isFloat(this.info(output)?.elemType ?? 0));
+    return !isOfFloats || inputs.some((input) => isMade(input) || this.isInteger(input));
+  }
 }
 
 /** A number of elements to reckon with, whatever sizes a run has. */
@@ -258,4 +285,8 @@ export const typicalCount = (dims: readonly Size[]): number => countOf(dims.map(
 
 function typical(size: Size): number {
   return typeof size === 'number' ? size : /batch/i.test(size) ? 1 : TYPICAL_SIZE;
+}
+
+export function unknownAttribute({ attributes = [] }: Operator, node: GraphNode): string | undefined {
+  return [...node.attributes.keys()].find((name) => !attributes.includes(name));
 }

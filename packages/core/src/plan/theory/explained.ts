@@ -32,6 +32,8 @@ export interface ProductWithWeights extends PackedProduct {
   readonly components?: 1 | 2 | undefined;
   /** Default 1; little work stays on one. */
   readonly threads?: number | undefined;
+  /** Nanoseconds per product on one thread, with weights at hand, where that was measured. Default: by the kernel's operations. */
+  readonly nanoseconds?: number | undefined;
 }
 
 /** One call of attention. */
@@ -61,7 +63,8 @@ const PRODUCTS_I8 = 2.2;
 /** {@link int16Product} for any carrier and threads, explained. */
 export function forecastProduct(peaks: MachinePeaks, product: ProductWithWeights): Forecast {
   const { carrier = hasFastDot(peaks) ? 'i8' : 'i16', threads = 1 } = product;
-  const alone = int16Product(peaks, product, carrier === 'i8' ? int8Dots(peaks, product) : undefined);
+  const { nanoseconds = carrier === 'i8' ? int8Dots(peaks, product) : undefined } = product;
+  const alone = int16Product(peaks, product, nanoseconds);
   if (threads === 1 || productsOf(product) < SHARED_PRODUCTS) return explained(alone);
   const { decompose, multiply, read, call } = alone.parts;
   const sharing = threads * SHARED;
