@@ -8,7 +8,7 @@ import type { WebGpuBackend } from './webgpu/backend.ts';
 import type { WebGpuOptions } from './webgpu/options.ts';
 
 /** Options of the wasm backend. */
-export interface WasmBackendOptions extends Omit<WasmOptions, 'shared'>, ThreadOptions {}
+export interface WasmBackendOptions extends WasmOptions, ThreadOptions {}
 
 /**
  * Creates a backend. Asynchronous, because a GPU has to be asked for, and workers have to start.

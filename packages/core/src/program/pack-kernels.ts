@@ -13,12 +13,12 @@ import { type PackedBits, packSpec, SET } from '../formats/pack.wasm.ts';
 import type { PackedShape } from '../formats/packed.ts';
 import { scaleKinds } from '../formats/scales.ts';
 import { SCALE_LIMIT } from '../formats/validate.ts';
-import type { QuantizedWeights } from '../formats/weights.ts';
+import type { QuantizedWeights, WeightShape } from '../formats/weights.ts';
 import { argsOf, argumentList, type KernelSpec } from '../kernel-spec.ts';
 import { Module } from '../wasm/emitter.ts';
 
 /** Weights from which on a kernel, which has to be made and tiered up, gains anything. */
-const KERNEL_WEIGHTS = 2 ** 16;
+export const KERNEL_WEIGHTS = 2 ** 16;
 
 /** Packs rows of a matrix, some at a time. */
 export interface Packer {
@@ -35,7 +35,7 @@ export interface Packer {
 }
 
 /** The most rows that there are at a time, whole panels, and where they are packed to. */
-interface Packing {
+export interface Packing {
   readonly rows: number;
   readonly to: ArenaHandle;
 }
@@ -76,24 +76,24 @@ export function packerOf(
 }
 
 /** Whole sets of k, none of them past the end of a row. */
-function hasCodeKernel(shape: PackedShape, { paddedK, span }: PackedLayout): boolean {
+export function hasCodeKernel(shape: PackedShape, { paddedK, span }: PackedLayout): boolean {
   const { bits } = formats[shape.format];
   const isWhole = span % SET === 0 && fileLayout(shape).rowBytes * 8 >= paddedK * bits;
   return bits !== 2 && isWhole;
 }
 
 /** Bytes of a scale, if the kernel takes them: each head has one of each row. */
-function headBytes(shape: PackedShape, { paddedK }: PackedLayout): HeadBytes | undefined {
+export function headBytes(shape: PackedShape, { paddedK }: PackedLayout): HeadBytes | undefined {
   const { blockSize, scale } = shape;
   const { bytes } = scaleKinds[scale];
   return blockSize && bytes !== 1 && paddedK <= blockSize * fileLayout(shape).blocks ? bytes : undefined;
 }
 
 /** A vector in front of the scales: see heads.wasm.ts. */
-const LARGEST_BYTES = 16;
+export const LARGEST_BYTES = 16;
 
-const LIMIT_BITS = /* @__PURE__ */ new Uint32Array(/* @__PURE__ */ Float32Array.of(SCALE_LIMIT).buffer)[0];
-const FP16_INFINITY = 0x7c00;
+export const LIMIT_BITS = /* @__PURE__ */ new Uint32Array(/* @__PURE__ */ Float32Array.of(SCALE_LIMIT).buffer)[0];
+export const FP16_INFINITY = 0x7c00;
 
 /** @param bits of one f32, or two fp16 */
 const isBad = (bits: number, bytes: HeadBytes): boolean =>
@@ -111,17 +111,21 @@ function kernelOn<P>(memory: WebAssembly.Memory, spec: KernelSpec<P>, params: P)
   const id = spec.id(params);
   const known = kernels.get(id);
   if (known) return known;
-  const shared = !(memory.buffer instanceof ArrayBuffer);
-  const key = `${id} ${shared}`;
+  const module = moduleOf(spec, params, !(memory.buffer instanceof ArrayBuffer));
+  const kernel = new WebAssembly.Instance(module, { env: { memory } }).exports[id] as Kernel;
+  kernels.set(id, kernel);
+  return kernel;
+}
+
+export function moduleOf<P>(spec: KernelSpec<P>, params: P, shared: boolean): WebAssembly.Module {
+  const key = `${spec.id(params)} ${shared}`;
   let module = compiled.get(key);
   if (!module) {
     const source = new Module();
     spec.emit(source, params);
     compiled.set(key, (module = new WebAssembly.Module(source.toBytes({ shared }))));
   }
-  const kernel = new WebAssembly.Instance(module, { env: { memory } }).exports[id] as Kernel;
-  kernels.set(id, kernel);
-  return kernel;
+  return module;
 }
 
 /**
@@ -134,7 +138,7 @@ function kernelCodes(
   kernel: Kernel,
   staging: Uint8Array,
   slab: QuantizedWeights,
-  { span, headBytes }: PackedLayout,
+  layout: PackedLayout,
   to: number,
 ): PackCodes {
   const { N, data } = slab;
@@ -145,10 +149,27 @@ function kernelCodes(
   if (!isThere) staging.set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
   // Rows past the last one repeat it: their scale is 0.
   for (let row = N; row < panels * PANEL; row++) staging.copyWithin(row * rowBytes, (N - 1) * rowBytes, N * rowBytes);
-  const bits = formats[slab.format].bits as PackedBits;
-  const spanBytes = (span / 4) * stepBytes({ bits });
   const flip = data instanceof Int8Array ? 0x80808080 | 0 : 0;
   const from = isThere ? data.byteOffset : staging.byteOffset;
+  return codeCalls(kernel, slab, layout, { from, to, panels, flip });
+}
+
+/** Where rows of codes are, and where the matrix is that they are packed into. */
+interface Moved {
+  readonly from: number;
+  readonly to: number;
+  readonly panels: number;
+}
+
+export function codeCalls(
+  kernel: Kernel,
+  shape: WeightShape,
+  { span, headBytes }: PackedLayout,
+  { from, to, panels, flip }: Moved & { readonly flip: number },
+): PackCodes {
+  const { rowBytes } = fileLayout(shape);
+  const bits = formats[shape.format].bits as PackedBits;
+  const spanBytes = (span / 4) * stepBytes({ bits });
   const toBlock = headBytes + spanBytes;
   const given = { from, rowBytes, to, toPanel: 0, panels, blocks: 0, toBlock, sets: 0, flip };
   const { args, place } = listOf(packSpec, bits, given);
@@ -189,7 +210,6 @@ function kernelScales(
 ): PackScales {
   const { N, scales } = slab;
   const { blocks } = fileLayout(slab);
-  const blockSize = slab.blockSize!;
   const bytes = scales.BYTES_PER_ELEMENT as HeadBytes;
   const rowBytes = blocks * bytes;
   const panels = Math.ceil(N / PANEL);
@@ -201,8 +221,20 @@ function kernelScales(
     staged.set(new Uint8Array(scales.buffer, scales.byteOffset, scales.byteLength));
     staged.fill(0, N * rowBytes); // rows past the last one
   }
-  const toHead = layout.headBytes + (layout.span / 4) * stepBytes(formats[slab.format]);
-  const given = { from, rowBytes, to, toPanel: 0, panels, heads: 0, toHead, largest: ptr };
+  return scaleCalls(kernel, slab, layout, bytes, { from, to, panels, largest: ptr });
+}
+
+export function scaleCalls(
+  kernel: Kernel,
+  shape: WeightShape,
+  layout: PackedLayout,
+  bytes: HeadBytes,
+  { from, to, panels, largest }: Moved & { readonly largest: number },
+): PackScales {
+  const blockSize = shape.blockSize!;
+  const rowBytes = fileLayout(shape).blocks * bytes;
+  const toHead = layout.headBytes + (layout.span / 4) * stepBytes(formats[shape.format]);
+  const given = { from, rowBytes, to, toPanel: 0, panels, heads: 0, toHead, largest };
   const { args, place } = listOf(headsSpec, bytes, given);
   const [FROM, TO, TO_PANEL, HEADS] = [place('from'), place('to'), place('toPanel'), place('heads')];
   return (k0, heads, at, panelBytes) => {

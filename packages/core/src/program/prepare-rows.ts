@@ -12,6 +12,7 @@ import { layoutOf, type PackedShape } from '../formats/packed.ts';
 import { validateShape, validateWeights } from '../formats/validate.ts';
 import type { FormatId, QuantizedWeights } from '../formats/weights.ts';
 import type { packerOf } from './pack-kernels.ts';
+import type { PackRecipe, recipeOf } from './pack-recipe.ts';
 
 /** A matrix that is read some rows at a time, from a file for instance. */
 export interface WeightRows extends Omit<PackedShape, 'version'> {
@@ -35,6 +36,12 @@ export type PackKernels = typeof packerOf;
 /** Fetches them: code of its own, which small models do without. */
 export const packKernels = async (): Promise<PackKernels> => (await import('./pack-kernels.ts')).packerOf;
 
+/** Says how threads pack matrices that they read themselves. */
+export type PackRecipes = typeof recipeOf;
+
+/** Fetches it: code of its own, too, as pages have no such threads. */
+export const packRecipes = async (): Promise<PackRecipes> => (await import('./pack-recipe.ts')).recipeOf;
+
 /** A matrix with its place in memory, into which nothing has been packed yet. */
 export interface ReservedRows {
   /** Calls can be bound to it; they may run once it is filled. Disposing of it frees the place. */
@@ -44,9 +51,23 @@ export interface ReservedRows {
    * Packs the rows, from the first one on.
    *
    * @param kernels of {@link packKernels}. Default: JavaScript does it, with the same bytes
+   * @param range which of them. Default: all
    * @throws as `backend.prepare`, at the first rows that are wrong; the place stays the matrix's
    */
-  fill(rows: WeightRows['rows'], kernels?: PackKernels): void;
+  fill(rows: WeightRows['rows'], kernels?: PackKernels, range?: RowRange): void;
+  /**
+   * How threads that share the memory may pack it instead, from unsigned codes. Matrices of one shape have the same recipe.
+   *
+   * @param recipes of {@link packRecipes}
+   * @returns `undefined` if JavaScript has a part in it
+   */
+  recipe(recipes: PackRecipes): PackRecipe | undefined;
+}
+
+/** Rows [first, end), from a panel on. */
+export interface RowRange {
+  readonly first: number;
+  readonly end: number;
 }
 
 /**
@@ -78,7 +99,13 @@ export function reserveRows(backend: WasmBackend, source: WeightRowsShape): Rese
   const handle = backend.alloc(layout.byteLength, `weights ${format} [${N},${K}]`);
   const prepared = backend.adopt(shape, handle, () => backend.free(handle));
   places.set(prepared, { shape, handle });
-  return { prepared, handle, fill: (rows, kernels) => fillRows(backend, { shape, layout, handle, kernels }, rows) };
+  return {
+    prepared,
+    handle,
+    fill: (rows, kernels, range = { first: 0, end: N }) =>
+      fillRows(backend, { shape, layout, handle, kernels }, rows, range),
+    recipe: (recipes) => recipes(shape, layout, rowsAtATime(shape), backend.arena.shared, packInto),
+  };
 }
 
 interface Filling extends Place {
@@ -86,16 +113,24 @@ interface Filling extends Place {
   readonly kernels: PackKernels | undefined;
 }
 
-function fillRows(backend: WasmBackend, { shape, layout, handle, kernels }: Filling, rows: WeightRows['rows']): void {
-  const { N } = shape;
+function rowsAtATime(shape: PackedShape): number {
+  const panels = Math.max(1, Math.floor(SLAB_BYTES / (PANEL * fileLayout(shape).rowBytes)));
+  return PANEL * Math.min(panels, Math.ceil(shape.N / PANEL));
+}
+
+function fillRows(
+  backend: WasmBackend,
+  { shape, layout, handle, kernels }: Filling,
+  rows: WeightRows['rows'],
+  { first: begin, end }: RowRange,
+): void {
   const { rowBytes } = fileLayout(shape);
-  const panels = Math.max(1, Math.floor(SLAB_BYTES / (PANEL * rowBytes)));
-  const most = PANEL * Math.min(panels, Math.ceil(N / PANEL));
+  const most = rowsAtATime(shape);
   const packer = kernels?.(backend, shape, layout, { rows: most, to: handle });
   const staging = new Uint8Array(packer ? 0 : most * rowBytes);
   try {
-    for (let first = 0; first < N; first += most) {
-      const count = Math.min(most, N - first);
+    for (let first = begin; first < end; first += most) {
+      const count = Math.min(most, end - first);
       const into = packer?.into(count * rowBytes) ?? staging.subarray(0, count * rowBytes);
       const slab = rows(first, count, into);
       checkRows(slab, { ...shape, N: count }, first, !packer?.scales);

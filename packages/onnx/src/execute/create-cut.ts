@@ -27,6 +27,7 @@ import { KvKeeper } from './kv/keeper.ts';
 import { canBeLazy } from './kv/lazy.ts';
 import { Block, Space } from './memory.ts';
 import type { SessionRequest } from './options.ts';
+import type { StartedThreads } from './pack-threads-early.ts';
 import { fetchMissing } from './parts.ts';
 import { rehearse } from './rehearse.ts';
 import { type Residents, reserveResidents } from './residents.ts';
@@ -43,6 +44,8 @@ export interface Cutting {
   readonly kept: Set<ByteSource>;
   /** When its creation began. */
   readonly started: number;
+  /** Threads for its weights. */
+  readonly packThreads: StartedThreads | undefined;
 }
 
 /** A draft for each way through a model. */
@@ -65,7 +68,7 @@ export async function createCut(cutting: Cutting, { drafts, choice }: Ways): Pro
   const isForeign = drafts.some(({ sides }) => sides!.regions.some(({ claimed }) => !claimed));
   if (isForeign) request.progress.report('start', 0, undefined);
   const isBeside = isForeign && canBeBeside(drafts);
-  const { ways, inner, residents } = await (isBeside ? beside(cutting, drafts) : inTurn(cutting, drafts, !isForeign));
+  const { ways, inner, residents } = await (isBeside ? beside(cutting, drafts) : inTurn(cutting, drafts));
   try {
     const { backend: device } = residents;
     const split = { components: request.msd.components, activationBlock: request.msd.activationBlock };
@@ -130,20 +133,19 @@ function canBeBeside(drafts: readonly Draft[]): boolean {
   return !isControl && !isArriving(drafts.flatMap(({ typed: { graph } }) => tensorsOf(graph)));
 }
 
-/** @param isBusy there is something to be done before the packing */
-async function inTurn({ ort, parts, request }: Cutting, drafts: readonly Draft[], isBusy: boolean): Promise<Loaded> {
+async function inTurn({ ort, parts, request, packThreads }: Cutting, drafts: readonly Draft[]): Promise<Loaded> {
   const ways = await buildWays(ort, drafts, request, parts);
   try {
-    return { ways, ...(await reserve(ways, request, isBusy)) };
+    return { ways, ...(await reserve(ways, request, packThreads)) };
   } catch (error) {
     await releaseAll(ways);
     throw error;
   }
 }
 
-async function beside({ ort, parts, request }: Cutting, drafts: readonly Draft[]): Promise<Loaded> {
+async function beside({ ort, parts, request, packThreads }: Cutting, drafts: readonly Draft[]): Promise<Loaded> {
   const building = buildWays(ort, drafts, request, parts);
-  const loading = load(drafts.map(unbuiltWay), request);
+  const loading = load(drafts.map(unbuiltWay), request, packThreads);
   const [built, loaded] = await Promise.allSettled([building, loading]);
   if (built.status === 'fulfilled' && loaded.status === 'fulfilled') return { ways: built.value, ...loaded.value };
   if (loaded.status === 'fulfilled') await loaded.value.residents.dispose();
@@ -151,8 +153,12 @@ async function beside({ ort, parts, request }: Cutting, drafts: readonly Draft[]
   throw built.status === 'rejected' ? built.reason : (loaded as PromiseRejectedResult).reason;
 }
 
-async function load(ways: readonly BuiltWay[], request: SessionRequest): Promise<Omit<Loaded, 'ways'>> {
-  const loaded = await reserve(ways, request, false);
+async function load(
+  ways: readonly BuiltWay[],
+  request: SessionRequest,
+  packThreads: StartedThreads | undefined,
+): Promise<Omit<Loaded, 'ways'>> {
+  const loaded = await reserve(ways, request, packThreads);
   try {
     await loaded.residents.fill();
     return loaded;
@@ -165,14 +171,15 @@ async function load(ways: readonly BuiltWay[], request: SessionRequest): Promise
 async function reserve(
   ways: readonly BuiltWay[],
   request: SessionRequest,
-  isBusy: boolean,
+  packThreads: StartedThreads | undefined,
 ): Promise<Omit<Loaded, 'ways'>> {
   const perToken = ways.map((way) => kvBytesPerToken(way, request.msd.kvCache));
   const graphs = ways.flatMap((way) => graphsOf(way).map(({ graph }) => graph));
   // Before the bytes of a fetched file are freed.
   const inner = innerNodes(graphs);
   const matches = ways.flatMap(matchesOf);
-  const residents = await reserveResidents(matches, request, Math.max(...perToken), graphs.flatMap(tensorsOf), isBusy);
+  const tensors = graphs.flatMap(tensorsOf);
+  const residents = await reserveResidents(matches, request, Math.max(...perToken), tensors, packThreads);
   return { inner, residents };
 }
 

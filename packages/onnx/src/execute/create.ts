@@ -18,6 +18,7 @@ import { draftVariants, mayMultiply, wholeOf } from './drafts.ts';
 import { neededLocations } from './files.ts';
 import { checkCuttable, type MsdOptions, parseSessionOptions, type SessionRequest } from './options.ts';
 import { withOverrides } from './overrides.ts';
+import { type StartedThreads, threadsFor } from './pack-threads-early.ts';
 import { fetchMissing, loadParts } from './parts.ts';
 import { isNoMemory, typedError } from './raw-errors.ts';
 import type { MsdHandler } from './session.ts';
@@ -72,6 +73,7 @@ async function openAndCreate(
   const source = await stoppable(watch, openSource(model, download));
   let external: ReadonlyMap<string, ByteSource> | undefined;
   const kept = new Set<ByteSource>();
+  let packThreads: StartedThreads | undefined;
   try {
     watch.check();
     const original = () => (typeof model === 'string' && wholeBytes(source)) || model;
@@ -83,16 +85,18 @@ async function openAndCreate(
     }
     const record = withOverrides(readModel(source), request.overrides);
     external = record.files.sources;
+    if (!source.arriving) packThreads = threadsFor(record);
     const { parts, branches } = await stoppable(watch, loadParts(record));
     const planned = branches.planned(mayMultiply);
     const files = openExternal(record.files, neededLocations(planned), model, request.externalData, download);
     await stoppable(watch, files);
-    const opened = { ort, model, original, record, parts, branches, planned, request, kept, started };
+    const opened = { ort, model, original, record, parts, branches, planned, request, kept, started, packThreads };
     return await stoppable(
       watch,
       whileArriving(() => createRead(opened)),
     );
   } finally {
+    await (await packThreads?.catch(() => undefined))?.end();
     for (const each of [source, ...(external?.values() ?? [])]) if (!kept.has(each)) each.close();
   }
 }

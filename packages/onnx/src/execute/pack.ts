@@ -9,7 +9,7 @@ import type { Matrix } from '../weights/matrix.ts';
 import type { Watch } from './abort.ts';
 import { isArriving } from './arriving-place.ts';
 import type { ArrivingFile, ArrivingTensors } from './arriving-tensors.ts';
-import type { Touched } from './touch.ts';
+import type { PackThreads } from './pack-threads.ts';
 
 /** A matrix by the name that claimed nodes know it by. */
 export interface KeyedMatrix {
@@ -18,7 +18,7 @@ export interface KeyedMatrix {
 }
 
 /** A matrix with its place. */
-interface Reserved extends Pick<ReservedRows, 'handle' | 'fill'> {
+interface Reserved extends Pick<ReservedRows, 'handle' | 'fill' | 'recipe'> {
   readonly matrix: Matrix;
 }
 
@@ -36,9 +36,9 @@ export function reserveMatrices(backend: WasmBackend, matrices: readonly KeyedMa
   const places: Reserved[] = [];
   for (const { key, matrix } of matrices) {
     if (matrix.bytesOf !== undefined) continue;
-    const { prepared: own, handle, fill } = reserveRows(backend, matrix);
+    const { prepared: own, handle, fill, recipe } = reserveRows(backend, matrix);
     prepared.set(key, own);
-    places.push({ matrix, handle, fill });
+    places.push({ matrix, handle, fill, recipe });
   }
   for (const { key, matrix } of matrices)
     if (matrix.bytesOf !== undefined)
@@ -49,7 +49,7 @@ export function reserveMatrices(backend: WasmBackend, matrices: readonly KeyedMa
 /** What it is done with. */
 interface Packing {
   readonly watch: Watch;
-  readonly touched: Touched | undefined;
+  readonly threads: PackThreads | undefined;
   readonly kernels: PackKernels | undefined;
 }
 
@@ -60,7 +60,7 @@ interface Packing {
 export async function packMatrices(
   places: readonly Reserved[],
   arriving: ArrivingTensors,
-  { watch, touched, kernels }: Packing,
+  { watch, threads, kernels }: Packing,
   onPacked: (matrix: Matrix) => void,
 ): Promise<void> {
   const tracking = isArriving(arriving.tensors) ? (await import('./arriving-tensors.ts')).tracking : undefined;
@@ -74,6 +74,7 @@ export async function packMatrices(
       files,
       places.map(({ matrix }) => matrix),
     );
+  const turn = () => (watch.isDue ? watch.turn() : undefined);
   try {
     while (waiting.length > 0) {
       const still: typeof waiting = [];
@@ -83,7 +84,10 @@ export async function packMatrices(
           still.push(each);
           continue;
         }
-        await touched?.room(each.place);
+        if (await threads?.pack(each.place, turn)) {
+          onPacked(matrix);
+          continue;
+        }
         for (const file of files.values()) file.begin();
         try {
           // Some rows at a time: a file's matrix never lies in memory as a whole, but packed.

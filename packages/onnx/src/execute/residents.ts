@@ -12,21 +12,20 @@ import {
   packedByteLength,
   type WasmBackend,
 } from '@msd/core';
-import { byteSize, packKernels } from '@msd/core/program';
+import { byteSize, packKernels, packRecipes } from '@msd/core/program';
 import { countOf } from '../dims.ts';
 import type { Info } from '../ir/info.ts';
 import type { ReadRows, Resource, Slot } from '../ops/lowering.ts';
 import type { Match } from '../passes/matcher.ts';
 import { dtypeOf, newSlot } from '../plan/draft.ts';
-import { builtin } from '../read/builtin.ts';
 import type { ByteSource } from '../read/source.ts';
 import { type TensorRef, tensorFloats, tensorRange } from '../read/tensor.ts';
 import type { Matrix } from '../weights/matrix.ts';
 import { arrivedTensor, isArriving } from './arriving-place.ts';
 import type { SessionRequest } from './options.ts';
 import { packMatrices, reserveMatrices } from './pack.ts';
+import { hasPackThreads, type StartedThreads, startPackThreads } from './pack-threads-early.ts';
 import { openTable } from './table.ts';
-import type { Touched } from './touch.ts';
 
 type Kind<K extends Resource['kind']> = Extract<Resource, { kind: K }>;
 
@@ -58,44 +57,44 @@ export interface Residents {
 /**
  * Makes room for what matches need.
  *
- * @param isBusy the caller has something to do before it fills it
  * @throws `BackendUnavailableError` of @msd/core when the engine has no SIMD or no memory.
  */
 export async function reserveResidents(
   matches: readonly Match[],
   { msd: options, watch, progress }: Pick<SessionRequest, 'msd' | 'watch' | 'progress'>,
   kvBytesPerToken: number,
-  tensors: Iterable<TensorRef>,
-  isBusy: boolean,
+  tensors: readonly TensorRef[],
+  started: StartedThreads | undefined,
 ): Promise<Residents> {
   const { resources, matrices, constants, initialBytes, fileBytes } = needsOf(matches);
   const all = [...resources.values()];
   progress.expect({ packedBytes: initialBytes, kvBytesPerToken });
   progress.report('pack', 0, fileBytes);
-  const { debug, carrier, threads } = options;
+  const { debug, carrier } = options;
   // With room for what runs need beside: memory that grows is another buffer, which engines take for as much memory again, and collect.
   const room = Math.ceil(initialBytes * (1 + RUN_SHARE));
-  const create = () => createThreadedBackend({ initialBytes: room, debug, carrier, threads });
-  // Node only: other engines have no threads for it. Fetched meanwhile; whoever waits for it is told of errors.
-  const touching = initialBytes < TOUCHED_BYTES || !builtin('node:fs') ? undefined : import('./touch.ts');
-  touching?.catch(() => {});
+  const create = () =>
+    createThreadedBackend({ initialBytes: room, debug, carrier, threads: options.threads, shared: hasPackThreads() });
   const backend = await roomFor(initialBytes, create);
-  let touched: Touched | undefined;
+  // If a file is freed while it is packed, memory that is ready early would be needed twice.
+  const isLarge = initialBytes >= THREADED_BYTES && matrices.length > 0 && !isArriving(tensors);
+  const threads = isLarge ? await (started ?? startPackThreads()) : undefined;
   const dispose = async (): Promise<void> => {
-    await touched?.end();
+    await threads?.end();
     backend.dispose();
   };
   try {
     const { prepared, places } = reserveMatrices(backend, matrices);
-    // If a file is freed while it is packed, memory that is ready early would be needed twice. With debug, something lies between places.
-    if (touching && places.length > 0 && !isArriving(tensors) && !backend.arena.debug)
-      touched = (await touching).touch(places, tensorRange, isBusy);
+    const fetching = initialBytes < KERNEL_BYTES ? undefined : packKernels();
+    fetching?.catch(() => {}); // whoever fills it is told
+    if (threads) {
+      const [kernels, recipes] = await Promise.all([fetching!, packRecipes()]);
+      threads.begin({ places, kernels, recipes, rangeOf: tensorRange });
+    }
     if (matrices.length > 0) backend.askTiles();
     const placed = constants.map((each) => placeOf(backend, each));
     const tables = new Map<string, ReadRows>();
     const sources = new Set<ByteSource>();
-    const fetching = initialBytes < KERNEL_BYTES ? undefined : packKernels();
-    fetching?.catch(() => {}); // whoever fills it is told
     const hasTwins = all.some((each) => each.kind === 'table' && prepared.has(each.twin ?? ''));
     const twinning = hasTwins ? import('./twins.ts') : undefined;
     twinning?.catch(() => {});
@@ -103,10 +102,10 @@ export async function reserveResidents(
       let packed = 0;
       const kernels = await fetching;
       const arriving = { tensors, kept: all.flatMap((each) => tensorsBeside(each, resources)) };
-      await packMatrices(places, arriving, { watch, touched, kernels }, (matrix) => {
+      await packMatrices(places, arriving, { watch, threads, kernels }, (matrix) => {
         packed += matrix.fileBytes;
         progress.report('pack', packed, fileBytes);
-      }).finally(() => touched?.end());
+      }).finally(() => threads?.end());
       for (const tensor of arriving.kept) await arrivedTensor(tensor);
       for (const [i, each] of constants.entries()) writeConstant(backend, each, placed[i]!.handle);
       const keep = (source: ByteSource): void => void sources.add(source);
@@ -141,8 +140,8 @@ export async function reserveResidents(
 const RUN_SHARE = 1 / 64;
 /** Packed weights from which on kernels are worth their code: JavaScript takes some milliseconds for as many. */
 const KERNEL_BYTES = 2 ** 22;
-/** Memory from which on it is worth a piece of code of its own, and threads. */
-const TOUCHED_BYTES = 2 ** 25;
+/** The same of threads that pack. */
+const THREADED_BYTES = 2 ** 25;
 
 /** What matches need, each once, and the bytes of it: on the device, before anything runs, and in the file. */
 export function needsOf(matches: readonly Match[]) {

@@ -106,13 +106,11 @@ export function openFile(path: string): ByteSource {
   const fd = asked(path, () => fs.openSync(path, 'r'));
   const byteLength = fs.fstatSync(fd).size;
   let open = true;
-  const source: ByteSource = {
+  return {
     name: path,
     byteLength,
     descriptor: fd,
     read(offset: number, length: number, into?: Uint8Array): Uint8Array {
-      for (const { offset: from, length: most, view } of source.ahead ?? [])
-        if (offset >= from && offset + length <= from + most) return view(offset - from, length);
       checkRange(path, byteLength, offset, length);
       if (!open) throw new TypeError(`read: ${path}: bytes at ${offset}, expected an open file, got a closed one.`);
       const target = into && into.byteLength >= length ? into.subarray(0, length) : allocate(path, length);
@@ -129,7 +127,6 @@ export function openFile(path: string): ByteSource {
       open = false;
     },
   };
-  return source;
 }
 
 function checkKind(path: string, stats: Stats): void {

@@ -20,8 +20,6 @@ export interface ByteSource {
   readonly of?: readonly ByteSource[];
   /** Of a file: whoever has other threads may read it with them. */
   readonly descriptor?: number;
-  /** What was read of a file already: reads inside are answered with views of it. */
-  ahead?: readonly ReadAhead[] | undefined;
   /**
    * The bytes [offset, offset + length), which must exist.
    *
@@ -33,14 +31,6 @@ export interface ByteSource {
   here?(offset: number, most: number): number;
   /** Gives back what the source holds open. Idempotent. */
   close(): void;
-}
-
-/** A stretch of a file that lies in memory. */
-export interface ReadAhead {
-  readonly offset: number;
-  readonly length: number;
-  /** Bytes [from, from + count) of it. */
-  view(from: number, count: number): Uint8Array;
 }
 
 /** A stretch of a source that nobody has read yet. */

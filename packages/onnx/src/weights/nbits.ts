@@ -35,6 +35,7 @@ export function nBitsMatrix(nBits: NBits, floats?: () => ReadCodes): Matrix {
     scale: isHalf ? 'f16' : 'f32',
     fileBytes: bytesOf(data, scales, zeroPoints),
     tensors: [data, scales, ...(zeroPoints ? [zeroPoints] : [])],
+    ...(!zeroPoints && { stored: [data, scales] as const }),
     open() {
       const [readData, readScales] = [partReader(data), partReader(scales)];
       const readZeroPoints = zeroPoints && (floats?.() ?? zeroPointReader(nBits, zeroPoints));

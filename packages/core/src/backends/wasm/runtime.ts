@@ -21,7 +21,7 @@ export class Runtime {
 
   constructor(options: ArenaOptions, carrier: CarrierChoice, team: Team) {
     this.team = team;
-    this.arena = new Arena({ ...options, shared: team.count > 1 });
+    this.arena = new Arena({ ...options, shared: options.shared || team.count > 1 });
     const { arena } = this;
     this.pages = {
       alloc: (byteLength, label) => arena.alloc(byteLength, label),

@@ -1,0 +1,37 @@
+/** Threads that will pack weights, started while a model is still read: in Node, if it has much that they may pack. */
+import { packRecipes } from '@msd/core/program';
+import { builtin } from '../read/builtin.ts';
+import type { ModelRecord } from '../read/model.ts';
+import type { TensorRef } from '../read/tensor.ts';
+import type { PackThreads } from './pack-threads.ts';
+
+export type StartedThreads = Promise<PackThreads | undefined>;
+
+/** Bytes of codes from which on threads are worth their start. */
+const CODE_BYTES = 2 ** 25;
+/** Elements that codes of weights are stored in: uint8, int8, uint4, int4. */
+const CODES: ReadonlySet<number> = new Set([2, 3, 21, 22]);
+
+/** Has the engine threads that read files? Then memory is shared, whatever runs on it: kernels are compiled for one kind of memory. */
+export const hasPackThreads = (): boolean => builtin('node:worker_threads') !== undefined;
+
+export async function startPackThreads(): StartedThreads {
+  if (!hasPackThreads()) return undefined;
+  void packRecipes().catch(() => {}); // for later: whoever waits for it is told
+  return (await import('./pack-threads.ts')).PackThreads.start();
+}
+
+/** @returns whoever waits for it is told of errors; `end` of what it brings has to follow */
+export function threadsFor({ graph: { initializers } }: ModelRecord): StartedThreads | undefined {
+  let bytes = 0;
+  for (const tensor of initializers) if (CODES.has(tensor.elemType)) bytes += lengthOf(tensor);
+  if (bytes < CODE_BYTES) return undefined;
+  const started = startPackThreads();
+  started.catch(() => {});
+  return started;
+}
+
+function lengthOf({ storage }: TensorRef): number {
+  if (storage.kind === 'raw') return storage.range.length;
+  return (storage.kind === 'external' && storage.length) || 0;
+}
