@@ -7,6 +7,7 @@ import { chunkTable, uncut } from '../../packages/core/src/plan/share.ts';
 import { Job } from '../../packages/core/src/threads/job.ts';
 import { ThreadPool } from '../../packages/core/src/threads/pool.ts';
 import { i32, Module } from '../../packages/core/src/wasm/emitter.ts';
+import { relaxedProbe } from '../../packages/core/src/wasm/features.ts';
 import { describeMachine } from './environments.ts';
 import { interleave } from './measure.ts';
 import { gaussian } from './models/random.ts';
@@ -30,7 +31,7 @@ const microseconds = (ms: number): string => (1000 * ms).toFixed(2).padStart(8);
 
 async function printDispatch(): Promise<void> {
   const pool = new ThreadPool();
-  await pool.acquire(2);
+  await pool.acquire(2, relaxedProbe);
   const memory = new WebAssembly.Memory({ initial: 1, maximum: 65536, shared: true });
   const module = counter();
   const count = new WebAssembly.Instance(module, { env: { memory } }).exports.count as (n: number, c: number) => void;

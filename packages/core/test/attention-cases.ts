@@ -11,11 +11,12 @@ import {
   type KvShape,
   rowMajor,
 } from '../src/attention/contract.ts';
-import type { StoredKv } from '../src/attention/page-view.ts';
+import type { StoredKv } from '../src/attention/page.reference.ts';
 import type { AttentionInputs } from '../src/attention/rows.ts';
 import { attentionWork, createKvCache } from '../src/attention-work.ts';
 import type { Device } from '../src/backends/device.ts';
 import type { PagedKvCache } from '../src/backends/kv-cache.ts';
+import { storedIn as readStored } from '../src/backends/kv-reference.ts';
 
 export interface Operands {
   readonly q: Float32Array;
@@ -145,7 +146,7 @@ function storedIn({ kvHeads }: AttentionOp, cache: PagedKvCache): (sequence: num
   const known = new Map<number, StoredKv>();
   return (b, head) => {
     const at = b * kvHeads + head;
-    if (!known.has(at)) known.set(at, cache.stored(b, head));
+    if (!known.has(at)) known.set(at, readStored(cache, b, head));
     return known.get(at)!;
   };
 }

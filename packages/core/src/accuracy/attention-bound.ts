@@ -12,7 +12,7 @@
  */
 import { type AttentionOp, PAGE_KEYS } from '../attention/contract.ts';
 import { EXP2_ERROR } from '../attention/exp2.ts';
-import type { StoredKv } from '../attention/page-view.ts';
+import type { StoredKv } from '../attention/page.reference.ts';
 import { type AttentionInputs, placeOf, type Row, scoreAt, seenKeys } from '../attention/rows.ts';
 import { limitOf, TINY } from '../decompose/contract.ts';
 import { gamma, U, UNDERFLOW } from '../nn/rounding.ts';

@@ -24,7 +24,7 @@ import { type Rounding, roundingOf } from '../nn/rounding.ts';
 import { sumOf } from '../nn/rows.ts';
 import { type AttentionOp, LOWEST, PAGE_KEYS } from './contract.ts';
 import { exp2Of } from './exp2.ts';
-import type { StoredKv } from './page-view.ts';
+import type { StoredKv } from './page.reference.ts';
 import { type AttentionInputs, placeOf, type Row, scoreAt, seenKeys } from './rows.ts';
 
 /** @param stored keys and values of a sequence and KV head, new ones included */

@@ -9,9 +9,8 @@
  * `float` caches hold f32 everywhere. limit: 32258 of int16, 127 of int8. A row whose maximum is below 2⁻¹⁰⁰ has S = 0 and q = 0,
  * one with NaN or Inf has S = NaN.
  */
-import { limitOf, TINY } from '../decompose/contract.ts';
-import { roundHalfEven } from '../numbers.ts';
-import { type KvShape, kvTypes, MAX_HEAD_SIZE, PAGE_KEYS, type ResolvedKvShape } from './contract.ts';
+import { TINY } from '../decompose/contract.ts';
+import { type KvShape, kvTypes, MAX_HEAD_SIZE, type ResolvedKvShape } from './contract.ts';
 
 /**
  * Most sequences, heads, or channels of V: more than any model has, so that a mistake is an error before it takes all
@@ -70,44 +69,4 @@ export function partnerOf(channel: number, { rotarySize, isInterleaved }: Resolv
   return isInterleaved ? channel ^ 1 : (channel + rotarySize / 2) % rotarySize;
 }
 
-/** @param k f32 [64, headSize] of page 0 */
-export function findFactors(k: Float32Array, shape: ResolvedKvShape): Float32Array {
-  const { headSize } = shape;
-  const largest = new Float32Array(headSize);
-  for (let i = headSize; i < PAGE_KEYS * headSize; i++) {
-    const value = Math.abs(k[i]);
-    if (value < Number.POSITIVE_INFINITY) largest[i % headSize] = Math.max(largest[i % headSize], value);
-  }
-  return largest.map((own, j) => {
-    const value = Math.max(own, largest[partnerOf(j, shape)]);
-    return value < TINY ? 1 : value;
-  });
-}
-
 export const inverseOf = (factors: Float32Array): Float32Array => factors.map((value) => 1 / value);
-
-/**
- * A key or value as integers: decompose of one row, where millions of them come from JavaScript.
- *
- * @param inverse of the channel factors
- * @returns the scale: NaN of a row with NaN or Inf
- */
-export function storeRow(row: Float32Array, type: 'int16' | 'int8', codes: Int16Array, inverse?: Float32Array): number {
-  const fl = Math.fround;
-  const limit = limitOf(type === 'int16' ? 2 : 1);
-  const x = inverse ? row.map((value, j) => value * inverse[j]) : row;
-  let max = 0;
-  let finite = true;
-  for (let i = 0; i < x.length; i++) {
-    const size = Math.abs(x[i]);
-    finite &&= size < Number.POSITIVE_INFINITY;
-    if (size > max) max = size;
-  }
-  codes.fill(0);
-  if (!finite) return Number.NaN;
-  if (max < TINY) return 0;
-  const scale = fl(max / limit);
-  const steps = fl(1 / scale);
-  for (let i = 0; i < x.length; i++) codes[i] = Math.min(limit, Math.max(-limit, roundHalfEven(fl(x[i] * steps))));
-  return scale;
-}

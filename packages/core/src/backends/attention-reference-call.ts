@@ -5,6 +5,7 @@ import { placeOf } from '../attention/rows.ts';
 import type { Arithmetic } from '../decompose/decompose.reference.ts';
 import { resolveRun } from './attention-arguments.ts';
 import type { AttentionWork, PageDevice } from './device.ts';
+import { fillCache, storedIn } from './kv-reference.ts';
 
 /** Operands as copies, in the order of the work's: `undefined` where there is none. */
 export type OperandCopies = readonly (ArrayBuffer | undefined)[];
@@ -22,7 +23,7 @@ export function runReference<H>(
   const [q, k, v, sinks, bias, mask, out] = operands;
   if (op.newKeys > 0) {
     cache.open(past, counts);
-    cache.fill(past, rowsOf(k!, op.k!, op.headSize), rowsOf(v!, op.v!, op.valueSize));
+    fillCache(cache, past, rowsOf(k!, op.k!, op.headSize), rowsOf(v!, op.v!, op.valueSize));
   }
   const result = new Float32Array(out!);
   attentionReference(
@@ -34,7 +35,7 @@ export function runReference<H>(
       bias: run.bias ?? scores(op.bias, bias && new Float32Array(bias)),
       mask: run.mask ?? scores(op.mask, mask && new Uint8Array(mask)),
     },
-    (sequence, head) => cache.stored(sequence, head),
+    (sequence, head) => storedIn(cache, sequence, head),
     result,
     arithmetic,
   );

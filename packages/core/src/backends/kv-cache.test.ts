@@ -8,6 +8,7 @@ import { createWasmBackend, type WasmBackend } from '../index.ts';
 import type { ArenaHandle } from './arena.ts';
 import type { Device } from './device.ts';
 import { PagedKvCache } from './kv-cache.ts';
+import { storedIn } from './kv-reference.ts';
 import { attentionSpec } from './wasm/attention-call.ts';
 
 const SHAPE = { batch: 1, kvHeads: 2, headSize: 64 };
@@ -153,7 +154,7 @@ describe('KvCache', () => {
     for (const [more, factors] of cases) {
       const cache = cacheOf({ ...shape, ...more });
       cache.append(k, v, 130);
-      expect(Array.from(cache.stored(0, 0).kc)).toEqual(Array.from(factors));
+      expect(Array.from(storedIn(cache, 0, 0).kc)).toEqual(Array.from(factors));
       const keys = cache.keys(130);
       for (let i = 0; i < 64 * 4; i++) expect(keys[i]).toBe(k[i]); // as they came
       for (let t = 64; t < 130; t++) {

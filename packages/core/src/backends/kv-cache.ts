@@ -2,7 +2,7 @@
  * A cache of keys and values in pages of a device: JavaScript's way to read and write it, and what a run needs of it.
  */
 import { type KvCache, PAGE_KEYS, type ResolvedKvShape } from '../attention/contract.ts';
-import { emptyKv, PageView, type StoredKv } from '../attention/page-view.ts';
+import { PageView } from '../attention/page-view.ts';
 import { UnsupportedError } from '../errors.ts';
 import { describe } from './arguments.ts';
 import type { AttentionSpec, Device, PageDevice } from './device.ts';
@@ -105,41 +105,6 @@ export class PagedKvCache<H = unknown> implements KvCache {
     }
   }
 
-  /**
-   * Writes the keys from `past` on, which {@link open} made room for.
-   * @param key row of a new key, t counted from `past`
-   */
-  fill(
-    past: readonly number[],
-    key: (sequence: number, head: number, t: number) => Float32Array,
-    value: (sequence: number, head: number, t: number) => Float32Array,
-  ): void {
-    const { shape, device } = this;
-    this.#pages.sequences.forEach(({ pages, length }, b) => {
-      let inverses: Float32Array[] | undefined;
-      for (let at = Math.floor(past[b] / PAGE_KEYS); at < pagesFor(length) && past[b] < length; at++) {
-        const view = this.#view(pages[at], at);
-        const begin = Math.max(past[b], at * PAGE_KEYS);
-        const end = Math.min(length, (at + 1) * PAGE_KEYS);
-        if (at > 0) inverses ??= this.#inverses(pages[0]);
-        for (let head = 0; head < shape.kvHeads; head++)
-          for (let t = begin; t < end; t++) {
-            view.setKey(head, t % PAGE_KEYS, key(b, head, t - past[b]), inverses?.[head]);
-            view.setValue(head, t % PAGE_KEYS, value(b, head, t - past[b]));
-          }
-        if (at === 0 && end === PAGE_KEYS && shape.factors === undefined) view.findFactors();
-        device.write(pages[at].handle, view.bytes);
-      }
-    });
-  }
-
-  /** The stored keys and values of one sequence and head. */
-  stored(sequence: number, head: number): StoredKv {
-    const kv = emptyKv(this.shape, this.#pages.sequences[sequence].length);
-    this.#eachPage(sequence, kv.length, (view, at) => view.read(head, at, kv));
-    return kv;
-  }
-
   keys(keys: number): Float32Array {
     const factors: Float32Array[] = [];
     return this.#floats('keys', keys, this.shape.headSize, (view, at, head, count, into, to) => {
@@ -205,21 +170,21 @@ export class PagedKvCache<H = unknown> implements KvCache {
     this.device.caches.delete(this);
   }
 
-  /** Reads pages one by one, into a view that is the next one's, too. */
-  #eachPage(sequence: number, keys: number, look: (view: PageView, at: number) => void): void {
-    const { pages } = this.#pages.sequences[sequence];
-    for (let at = 0; at < pagesFor(keys); at++) look(this.#view(pages[at], at), at);
+  pagesOf(sequence: number): readonly Page<H>[] {
+    return this.#pages.sequences[sequence].pages;
   }
 
-  #view(page: Page<H>, at: number): PageView {
+  /** Reads the pages of the first keys one by one, see {@link view}. */
+  eachPage(sequence: number, keys: number, look: (view: PageView, at: number) => void): void {
+    const pages = this.pagesOf(sequence);
+    for (let at = 0; at < pagesFor(keys); at++) look(this.view(pages[at], at), at);
+  }
+
+  /** A copy of a page, in a view that is the next one's, too. @param at its number */
+  view(page: Page<H>, at: number): PageView {
     const view = (this.#views[Math.min(at, 1)] ??= new PageView(this.shape, at));
     this.device.read(page.handle, view.bytes);
     return view;
-  }
-
-  #inverses(first: Page<H>): Float32Array[] {
-    const view = this.#view(first, 0);
-    return Array.from({ length: this.shape.kvHeads }, (_, head) => view.inverses(head));
   }
 
   #floats(
@@ -238,7 +203,7 @@ export class PagedKvCache<H = unknown> implements KvCache {
     const result = new Float32Array(batch * kvHeads * keys * size);
     for (let b = 0; b < batch; b++) {
       const length = Math.min(keys, this.#pages.sequences[b].length);
-      this.#eachPage(b, length, (view, at) => {
+      this.eachPage(b, length, (view, at) => {
         const count = Math.min(PAGE_KEYS, length - at * PAGE_KEYS);
         for (let head = 0; head < kvHeads; head++) {
           const row = (b * kvHeads + head) * keys + at * PAGE_KEYS;

@@ -7,7 +7,7 @@
  */
 
 import { MAX_THREADS } from '../plan/cut.ts';
-import { type RelaxedProbe, relaxedProbe } from '../wasm/features.ts';
+import type { RelaxedProbe } from '../wasm/features.ts';
 import { type Clock, systemClock } from './clock.ts';
 import type { ThreadWorker } from './environment.ts';
 import type { Job } from './job.ts';
@@ -61,6 +61,9 @@ interface Thread {
   become(state: 'ready' | 'gone'): void;
 }
 
+/** `relaxedProbe` of wasm/features.ts. */
+export type AskEngine = () => RelaxedProbe | null;
+
 /** How a job ended. */
 export interface JobEnd {
   /** Chunks that are still to be computed, by index. */
@@ -105,6 +108,7 @@ export class ThreadPool {
   #drops = 0;
   #users = 0;
   #cancelStop: (() => void) | undefined;
+  #ask: AskEngine = () => null;
   #factory: WorkerFactory = startWorker;
   #ready = 0;
 
@@ -113,10 +117,16 @@ export class ThreadPool {
     return 1 + this.#ready;
   }
 
-  /** Resolves once `threads` threads, the calling one included, have started or failed to. */
-  async acquire(threads: number, factory: WorkerFactory = startWorker): Promise<void> {
+  /**
+   * Resolves once `threads` threads, the calling one included, have started or failed to.
+   *
+   * @param ask tells what workers are asked, and what this thread answers. It is passed in since this code is fetched on demand:
+   *   what it imports of a page's own code can be a chunk of its own
+   */
+  async acquire(threads: number, ask: AskEngine, factory: WorkerFactory = startWorker): Promise<void> {
     this.#cancelStop?.();
     if (this.#users++ === 0 && this.#threads.length < this.#asked) this.stop();
+    this.#ask = ask;
     this.#factory = factory;
     this.#asked = Math.max(this.#asked, Math.min(threads, MAX_THREADS) - 1);
     this.#fill();
@@ -306,7 +316,7 @@ export class ThreadPool {
     this.#threads.push(thread);
     try {
       thread.worker = this.#factory();
-      const probe = relaxedProbe();
+      const probe = this.#ask();
       listen(thread.worker, {
         ready: (reply) =>
           agrees(probe, reply)
@@ -346,7 +356,7 @@ export class ThreadPool {
 
   /** Tells a worker where the control words are. */
   #welcome({ worker, slot }: Thread): void {
-    const probe = relaxedProbe();
+    const probe = this.#ask();
     const question = probe && { module: probe.module, pairs: probe.pairs };
     worker?.postMessage({ control: this.#control, layout: LAYOUT, slot, probe: question } satisfies ThreadMessage);
   }

@@ -2,14 +2,14 @@
 import type { Cuts } from '../plan/cut.ts';
 import { cutsFor } from '../plan/share.ts';
 import type { Job } from './job.ts';
-import { type ThreadPool, threadPool } from './pool.ts';
+import { type AskEngine, type ThreadPool, threadPool } from './pool.ts';
 import type { Kernel, Team, ThreadReport } from './team.ts';
 import type { WorkerFactory } from './worker.ts';
 
 /** Starts what is missing of the workers and waits for them. */
-export async function joinPool(requested: number, worker: WorkerFactory | undefined): Promise<Team> {
+export async function joinPool(requested: number, ask: AskEngine, worker: WorkerFactory | undefined): Promise<Team> {
   const pool = threadPool();
-  await pool.acquire(requested, worker);
+  await pool.acquire(requested, ask, worker);
   return new PooledTeam(pool, requested);
 }
 

@@ -1,5 +1,6 @@
 /** The threads of a backend: the calling one alone, or a share of the pool, whose code is then loaded. */
 import { type Cuts, MAX_THREADS, ONE_THREAD } from '../plan/cut.ts';
+import { relaxedProbe } from '../wasm/features.ts';
 import { automaticThreads, whatIsMissing } from './environment.ts';
 import type { Job } from './job.ts';
 import type { WorkerFactory } from './worker.ts';
@@ -41,7 +42,7 @@ export async function createTeam({ threads = 'auto', worker }: ThreadOptions): P
   const requested = threads === 'auto' ? automaticThreads() : threads;
   const missing = requested > 1 ? whatIsMissing() : undefined;
   if (requested === 1 || missing) return oneThread(requested, missing);
-  return (await import('./pooled-team.ts')).joinPool(requested, worker); // most pages have no use for it
+  return (await import('./pooled-team.ts')).joinPool(requested, relaxedProbe, worker); // most pages have no use for it
 }
 
 /** The threads of a backend. */
