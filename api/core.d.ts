@@ -487,7 +487,7 @@ export declare class WasmBackend implements Backend, Device<ArenaHandle, Prepare
     dispose(): void;
 }
 
-export interface WasmBackendOptions extends Omit<WasmOptions, 'shared'>, ThreadOptions {
+export interface WasmBackendOptions extends WasmOptions, ThreadOptions {
 }
 
 export interface WasmOptions extends ArenaOptions {
@@ -704,6 +704,21 @@ export declare const PAGE_KEYS = 64;
 
 export type PackKernels = typeof packerOf;
 
+export interface PackRecipe {
+    readonly rows: number;
+    readonly stagingBytes: number;
+    readonly parts: readonly [PackPart, PackPart];
+    readonly kernels: readonly PackKernel[];
+    readonly calls: readonly {
+        readonly kernel: number;
+        readonly args: readonly number[];
+    }[];
+    readonly scaleBytes: number;
+    readonly limit: number;
+}
+
+export type PackRecipes = typeof recipeOf;
+
 export interface ProductEnd {
     readonly activation?: ActivationId | undefined;
     readonly outType?: FloatType | undefined;
@@ -731,7 +746,8 @@ export declare class Program<H> {
 export interface ReservedRows {
     readonly prepared: PreparedWeights;
     readonly handle: ArenaHandle;
-    fill(rows: WeightRows['rows'], kernels?: PackKernels): void;
+    fill(rows: WeightRows['rows'], kernels?: PackKernels, range?: RowRange): void;
+    recipe(recipes: PackRecipes): PackRecipe | undefined;
 }
 
 export interface ResolvedKvShape extends KvShape {
@@ -740,6 +756,11 @@ export interface ResolvedKvShape extends KvShape {
     readonly factors: Float32Array | false | undefined;
     readonly rotarySize: number;
     readonly isInterleaved: boolean;
+}
+
+export interface RowRange {
+    readonly first: number;
+    readonly end: number;
 }
 
 export interface ScoreArray<Data extends Float32Array | Uint8Array> {
@@ -797,6 +818,8 @@ export declare const elementCount: (dims: readonly number[]) => number;
 export declare const headMajor: (heads: number, rows: number, size: number) => HeadStrides;
 
 export declare const packKernels: () => Promise<PackKernels>;
+
+export declare const packRecipes: () => Promise<PackRecipes>;
 
 export declare function prepareRows(backend: WasmBackend, source: WeightRows, kernels?: PackKernels): PreparedWeights;
 

@@ -1053,7 +1053,6 @@ export interface ByteSource {
     readonly arriving?: Arriving;
     readonly of?: readonly ByteSource[];
     readonly descriptor?: number;
-    ahead?: readonly ReadAhead[] | undefined;
     read(offset: number, length: number, into?: Uint8Array): Uint8Array;
     here?(offset: number, most: number): number;
     close(): void;
