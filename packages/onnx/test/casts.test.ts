@@ -136,3 +136,50 @@ describe('a merged decoder in float16 with a cache in float32', () => {
     await plain.release();
   });
 });
+
+describe('Casts to float16 and back', () => {
+  const to16 = { to: { int: 10 } };
+  const to32 = { to: { int: 1 } };
+  const values = [1e6, -7e4, 65519, 65520, 2049, 2051, -2049, 1.0009766, Math.PI, 0.1, 2 ** -14 * 1.0003, 3e-8, -1e-9]
+    .concat([-0, Number.NaN, Number.POSITIVE_INFINITY])
+    .map(Math.fround);
+  const feeds = { x: tensor(Float32Array.from(values), [1, values.length]) };
+  const input = { name: 'x', dtype: 'float32', dims: ['m', values.length] } as const;
+  const model = (nodes: readonly NodeSpec[], dtype: ValueSpec['dtype'] = 'float32'): Uint8Array =>
+    writeModel({ graph: { nodes, inputs: [input], outputs: [{ name: 'y', dtype }] } });
+  const dataOf = async (bytes: Uint8Array, provider: Parameters<typeof session>[1]): Promise<unknown[]> => {
+    const one = await session(bytes, provider);
+    const { y } = await one.run(feeds);
+    if (provider !== 'wasm') expect(reportOf(one)!.foreignRunsPerCall).toBe(0);
+    await one.release();
+    return Array.from((y as ort.Tensor).data as ArrayLike<unknown>);
+  };
+  const pair = [op('Abs', ['x'], 'a'), op('Cast', ['a'], 'h', to16), op('Cast', ['h'], 'b', to32)];
+
+  it.each<[string, readonly NodeSpec[], ValueSpec['dtype']?]>([
+    ['alone', [...pair, op('Sqrt', ['b'], 'y')]],
+    ['twice', [...pair, op('Cast', ['b'], 'i', to16), op('Cast', ['i'], 'j', to32), op('Neg', ['j'], 'y')]],
+    [
+      'beside an operator of float16',
+      [...pair, op('Neg', ['h'], 'n'), op('Cast', ['n'], 'c', to32), op('Sub', ['c', 'b'], 'y')],
+    ],
+    ['compared with what it was made of', [...pair, op('Greater', ['a', 'b'], 'y')], 'bool'],
+  ])('round as in ONNX Runtime: %s', async (_, nodes, dtype) => {
+    const bytes = model(nodes, dtype);
+    expect(await dataOf(bytes, { name: 'msd', claim: 'all' })).toEqual(await dataOf(bytes, 'wasm'));
+  });
+
+  // ONNX Runtime computes them as floats, too, and takes the Casts of its own out again.
+  it('round nothing between two operators of float16', async () => {
+    const bytes = model([
+      op('Abs', ['x'], 'a'),
+      op('Cast', ['a'], 'h', to16),
+      op('Sqrt', ['h'], 's'),
+      op('Neg', ['s'], 'n'),
+      op('Cast', ['n'], 'y', to32),
+    ]);
+    const want = await dataOf(bytes, 'wasm');
+    expect(want[0]).toBe(-1000);
+    expect(await dataOf(bytes, { name: 'msd', claim: 'all' })).toEqual(want);
+  });
+});

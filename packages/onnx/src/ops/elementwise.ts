@@ -1,11 +1,12 @@
 /** Operators that work element by element, operands repeated to one shape: those of nearly every graph. Others: elementwise-more.ts. */
 import type { FunctionId } from '@msd/core/nn';
 import { isCarried } from '../carried.ts';
-import { BOOL, dataTypeName, INT32, INT64, isFloat } from '../data-types.ts';
+import { BOOL, dataTypeName, FLOAT16, FLOAT32, INT32, INT64, isFloat } from '../data-types.ts';
+import type { GraphNode } from '../ir/graph.ts';
 import type { Match, Matcher } from '../passes/matcher.ts';
 import { arithmeticOperators } from './arithmetic.ts';
 import { expressionMatch } from './expression.ts';
-import type { NodeView, Operator } from './operator.ts';
+import { type NodeView, type Operator, operatorName } from './operator.ts';
 import { aliasMatch } from './shape.ts';
 
 export type Kind = 'f32' | 'bool' | 'number';
@@ -56,15 +57,29 @@ function matchCast(view: NodeView, matcher: Matcher): Match | string {
   if (!isF32 && ![BOOL, INT32, INT64].includes(from)) return `x is ${dataTypeName(from)}`;
   if (!isFloat(to) && to !== BOOL) return `to ${dataTypeName(to)}`;
   if (isWide(matcher, x)) return 'x is int64';
-  if (isF32 && isFloat(to)) return sameFloats(view, matcher);
+  const isHalf = to === FLOAT16 && from !== FLOAT16 && isCastBack(matcher, node);
+  if (isF32 && isFloat(to) && !isHalf) return sameFloats(view, matcher);
   const refused = isF32 ? matcher.notMovable(x) : undefined;
   if (refused !== undefined) return refused;
-  return expressionMatch(matcher, [node], [x], (expression, args) =>
-    expression.add(isFloat(to) ? 'CastToF32' : 'CastToBool', args),
-  );
+  return expressionMatch(matcher, [node], [x], (expression, args) => {
+    if (!isFloat(to)) return expression.add('CastToBool', args);
+    const floats = isF32 ? args[0]! : expression.add('CastToF32', args);
+    return isHalf ? expression.add('RoundToFp16', [floats]) : floats;
+  });
 }
 
-/** The device has one type for all of them: nothing is rounded but what leaves. */
+/**
+ * Does the model itself cast a float16 to a type of more bits at once? ONNX Runtime rounds such a value. Between operators of float16 it has
+ * Casts of its own, which it takes out again: nothing is rounded there.
+ */
+function isCastBack(matcher: Matcher, { outputs: [name = ''] }: GraphNode): boolean {
+  const next = matcher.graph.consumers.get(name) ?? [];
+  return next.some((node) => operatorName(node) === 'Cast' && WIDER.includes(matcher.view(node).int('to', 0)));
+}
+
+const WIDER: readonly number[] = [FLOAT32, INT32, INT64];
+
+/** The device has one type for all of them: nothing is rounded but what leaves, and what {@link isCastBack}. */
 export const sameFloats = /* @__PURE__ */ aliasMatch(
   'cast',
   (_, [x]) => [x],

@@ -24,6 +24,7 @@ import type { MoreLanes } from './lanes.ts';
 import { isInfinite, isNotANumber } from './math/classes.ts';
 import { errorFunction, expMinus1Below0, exponential, logarithm, softplus } from './math/exponential.ts';
 import { erf64, pow64 } from './math/float64.ts';
+import { half, half64 } from './math/half.ts';
 import { power, powerOf } from './math/power.ts';
 import { moduloInt, remainder, remainderInt } from './math/remainder.ts';
 import { cosine, sine } from './math/trigonometric.ts';
@@ -193,6 +194,8 @@ export const functions = {
     i32: [(f, x) => f.toFloat(x), (x) => x],
     bool: [(f, x) => f.select(x, f.constant(1), f.constant(0)), (x) => x],
   }),
+  /** The float16 next to it, as a float. */
+  RoundToFp16: unary({ ulps: 0, f32: half, f64: half64 }),
   /** Truncates and saturates; 0 of NaN. */
   CastToI32: cast('i32', {
     f32: [(f, x) => f.toInt(x), scalarLanes.toInt],
