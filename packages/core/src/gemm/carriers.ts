@@ -46,7 +46,7 @@ export const fitsI8 = ({ blockSize }: WeightVariant): boolean => blockSize === n
 export interface BlockReader {
   /** Operands of the groups that lie in vector `v` of a step: operand 0, and 1 if there are two. */
   groups(vector: Local<'v128'>, v: number): (operand: number) => V128[];
-  /** What the (last) accumulators of the groups start from, given Σx of the chunk in every lane. Absent: zero. */
+  /** What the (last) accumulators of the groups start from, or have too much; given Σx of the chunk in every lane. Absent: zero. */
   readonly start?: ((sum: V128) => V128[]) | undefined;
 }
 
@@ -67,6 +67,8 @@ export interface Carrier {
   open(f: Func, vectors: number): OpenCarrier;
   /** acc + Σ over the lane's k, or the sum alone. */
   dot(x: V128, w: V128, acc?: V128): V128;
+  /** Is `start` what sums of whole chunks have too much, to be taken off? Then it is made by shifts alone. */
+  readonly surplus: boolean;
 }
 export interface OpenCarrier {
   /** What tiles read; `zeroCodes` is where a block has them. */
@@ -85,10 +87,12 @@ export interface OpenCarrier {
 export interface Reading {
   /** From widened panels. */
   readonly widen: boolean;
-  /** Several rows share them, and what can be added up of x beforehand is (`timesSums`). */
+  /** Several rows share them, one panel after the other, and what can be added up of x beforehand is (`timesSums`). */
   readonly shared?: boolean;
   /** They do so in turns of one step: in a loop for each operand where there are two. */
   readonly apart: boolean;
+  /** No register is left for a mask then: 16 columns. */
+  readonly crowded: boolean;
 }
 
 export const carrierOf = (
@@ -98,10 +102,11 @@ export const carrierOf = (
   reading: Reading,
 ): Carrier => (options.id === 'i16' ? i16(format, variant, reading) : i8(options, format, variant, reading));
 
-function i16(format: WeightFormat, variant: WeightVariant, { widen, apart }: Reading): Carrier {
+function i16(format: WeightFormat, variant: WeightVariant, { widen, crowded, shared }: Reading): Carrier {
   const { storedZeroPoints } = variant;
   // Blocks of 16 have no Σq of their own.
   const exact = widen || !fitsI8(variant);
+  const surplus = !!shared && !format.table && !storedZeroPoints;
   return {
     name: 'i16',
     stepK: widen ? 2 : 4,
@@ -109,12 +114,13 @@ function i16(format: WeightFormat, variant: WeightVariant, { widen, apart }: Rea
     operands: widen ? 1 : 2,
     sums: 1,
     widensZeroCodes: false,
+    surplus,
     dot(x, w, acc) {
       const dot = i32x4.dotI16x8S(x, w);
       return acc ? i32x4.add(acc, dot) : dot;
     },
     open(f) {
-      const codes = format.codes(f, { laneBits: 16, nested: exact ? false : apart ? 'high' : 'low' });
+      const codes = format.codes(f, { laneBits: 16, nested: exact ? false : crowded ? 'high' : 'low' });
       const perVector = 4 / stepVectors(format);
       const symmetric = exact && !storedZeroPoints ? f.let(v128.const16(codes.zeroCode)) : undefined;
       const zeroLanes = (at: I32) => (symmetric ? eachGroup(() => symmetric) : zeroCodes16(f, at));
@@ -127,7 +133,7 @@ function i16(format: WeightFormat, variant: WeightVariant, { widen, apart }: Rea
             operands(operand).map((group, i) => i16x8.sub(group, zero[v * perVector + i] as V128));
         };
       };
-      const sums = nestedSums(f, format, codes, variant);
+      const sums = nestedSums(f, format, codes, variant, { surplus });
       return {
         shift: exact ? NO_SHIFT : sums.shift,
         timesSums: 0,
@@ -165,6 +171,7 @@ function i8(
     operands: 1,
     sums: digits,
     widensZeroCodes: storedZeroPoints,
+    surplus: false,
     dot: (x, w, acc = ZERO) => dot(x, w, acc),
     open(f, vectors) {
       const packed = format.codes(f, { laneBits: 8, nested });
@@ -212,47 +219,42 @@ const startFrom = (negated: readonly V128[]) => (sum: V128) => negated.map((zero
 
 /**
  * Sums over codes as they are, nested or not: what they start from, and how they come apart.
- * @param forms `less`: what the operand has less than the stored code; `starts`: is `start` asked for?
+ * @param forms `less`: what the operand has less than the stored code; `starts`: is `start` asked for? `surplus`: as what is taken off
  */
 function nestedSums(
   f: Func,
   { bits }: WeightFormat,
   { zeroCode, nested }: CodeReader,
   { storedZeroPoints }: WeightVariant,
-  { less = 0, starts = true } = {},
+  { less = 0, starts = true, surplus = false } = {},
 ) {
   const perByte = nested ? 8 / bits : 1;
   const place = (g: number) => g % perByte;
   const high = nested === 'high';
   const shift = eachGroup((g) => (high ? 0 : bits * place(g)));
-  // One for each place in a byte.
-  const constants =
-    starts && zeroCode && !storedZeroPoints
-      ? range(perByte).map((own) => {
-          const inByte = range(high ? perByte - own : own + 1).reduce((sum, i) => sum + zeroCode * 2 ** (bits * i), 0);
-          return f.let(i32x4.splat(i32.const(-inByte)));
-        })
-      : undefined;
-  /** −(zero code), nested like the codes. */
-  const negated = (at: I32): V128[] => {
-    const zeros = negatedZeroCodes32(f, at).map((zero) =>
-      less ? f.let(i32x4.add(zero, i32x4.splat(i32.const(less)))) : zero,
-    );
-    const nest = [...zeros];
-    for (const g of high ? range(zeros.length).reverse() : range(zeros.length))
-      if (high && place(g) < perByte - 1) nest[g] = f.let(i32x4.add(zeros[g], i32x4.shl(nest[g + 1], bits)));
-      else if (!high && place(g)) nest[g] = f.let(i32x4.add(nest[g - 1], i32x4.shl(zeros[g], shift[g])));
-    return nest;
+  const constant =
+    starts && zeroCode && !storedZeroPoints && !surplus ? f.let(i32x4.splat(i32.const(-zeroCode))) : undefined;
+  /** What belongs to each group alone, for nested codes. */
+  const nest = (single: readonly V128[]): V128[] => {
+    const nested = [...single];
+    for (const g of high ? range(nested.length).reverse() : range(nested.length))
+      if (high && place(g) < perByte - 1) nested[g] = f.let(i32x4.add(nested[g], i32x4.shl(nested[g + 1], bits)));
+      else if (!high && place(g)) nested[g] = f.let(i32x4.add(nested[g - 1], i32x4.shl(nested[g], shift[g])));
+    return nested;
   };
+  /** −(zero code), nested like the codes. */
+  const negated = (at: I32): V128[] =>
+    nest(negatedZeroCodes32(f, at).map((zero) => (less ? f.let(i32x4.add(zero, i32x4.splat(i32.const(less)))) : zero)));
   return {
     shift,
     negated,
     start(at: I32): BlockReader['start'] {
       if (storedZeroPoints) return startFrom(negated(at));
-      if (!constants) return undefined;
+      if (!starts || !zeroCode) return undefined;
       return (sum) => {
-        const corrections = constants.map((constant) => f.let(i32x4.mul(sum, constant)));
-        return eachGroup((g) => corrections[place(g)]);
+        const zero = f.let(constant ? i32x4.mul(sum, constant) : i32x4.shl(sum, Math.log2(zeroCode)));
+        const nested = nest(Array(perByte).fill(zero));
+        return eachGroup((g) => nested[place(g)]);
       };
     },
     apart(acc: readonly V128[]): V128[] {

@@ -26,8 +26,8 @@ function otherTiles(): GemmOptions[] {
     ),
     ...[1, 2].map((tileM) => ({ format, variant, widen: false, tileM, kUnroll: 2, streams: 2 }) as GemmOptions),
     ...[2, 4].map((streams) => ({ format, variant, widen: false, tileM: 1, streams, abreast: 2 }) as GemmOptions),
-    ...(format.bits > 2 ? unrolls : []).map(
-      (kUnroll) => ({ format, variant, widen: false, tileM: 3, tileN: 8, kUnroll }) as GemmOptions,
+    ...(format.bits > 2 && !variant.storedZeroPoints ? unrolls : []).flatMap((kUnroll) =>
+      [2, 3, 4].map((tileM) => ({ format, variant, widen: false, tileM, tileN: 8, kUnroll }) as GemmOptions),
     ),
     ...[
       [1, 16],
@@ -60,8 +60,8 @@ function runnable(carrier: CarrierOptions): CarrierOptions {
 
 /** Three panels; with streams six or ten, so that a range has a part for each and some left over. */
 const panelsFor = ({ streams = 1 }: GemmOptions): number => (streams > 4 ? 10 : streams > 1 ? 6 : 3);
-/** A whole tile and smaller ones. */
-const rowsFor = ({ tileM }: GemmOptions): number => tileM + 5;
+/** Whole tiles and every smaller one, which half the rows may make wider. */
+const rowsFor = ({ tileM }: GemmOptions): number[] => (tileM === 1 ? [6] : [3 * tileM - 1, 3 * tileM - 2]);
 
 /** Kernels of the same weights stand together: these are packed, and multiplied by the reference, once. */
 function byWeights(kernels: readonly GemmOptions[]): GemmOptions[][] {
@@ -107,21 +107,20 @@ describe('gemm kernels', () => {
       scale: variant.scale === 'f16' ? 'f16' : 'f32',
     });
     const layout = packedLayout(format, variant, N, K);
-    const rows = Math.max(...group.map(rowsFor));
+    const rows = Math.max(...group.flatMap(rowsFor));
     const x = gaussians(next, rows * K);
     const bias = gaussians(next, N);
     const given = { x: put(x, 'x'), bias: put(bias, 'bias'), w: arena.alloc(layout.byteLength, 'w') };
     packInto(weights, layout, arena.memory.buffer, given.w.ptr);
     const expected = new Map<string, Float64Array>();
 
-    for (const emitted of group) {
+    for (const [emitted, M] of group.flatMap((one) => rowsFor(one).map((M) => [one, M] as const))) {
       const { activationBlock = 256 } = emitted;
       const carrier = runnable(emitted.carrier ?? I16);
       const options = { ...emitted, carrier };
       const components = carrier.id === 'i8' ? carrier.digits : 2;
       const operands = operandsOf(carrier);
       const decomposition = { id: 'int8', components, activationBlock } as const;
-      const M = rowsFor(options);
       const row = decomposedRow({ decomposition, operands }, K);
       const own = {
         q: arena.alloc(M * row.q, 'q'),

@@ -37,11 +37,10 @@ import { f32x4, type I32, i32, i32x4, type Local, type Module, type V128, v128 }
 import { advance, each, once, range, tile } from '../wasm/loops.ts';
 import { type BlockReader, carrierOf, I16 } from './carriers.ts';
 import { GEMM_ARGS, type GemmOptions, gemmId, readingOf, WIDENED_BYTES } from './options.ts';
-import { type TilePanel, tileProducts } from './tile.wasm.ts';
+import { type Tile, type TilePanel, tileProducts } from './tile.wasm.ts';
 
 export function gemmKernel(module: Module, options: GemmOptions): void {
   const { format, variant, widen, tileM, tileN = PANEL, kUnroll = 1, streams = 1, abreast = 1 } = options;
-  const vectors = tileN / 4;
   const blockwise = variant.blockSize !== null;
   const span = Math.min(variant.blockSize ?? K_BLOCK, K_BLOCK);
   const fine = options.activationBlock === 32; // the scale of x changes with every chunk
@@ -57,13 +56,13 @@ export function gemmKernel(module: Module, options: GemmOptions): void {
   const scalesSize = widen ? widenedHead.scales : scaleBytes(variant);
   const perK = (kCount: I32) => i32.shrU(kCount, Math.log2(stepK)); // steps of a tile
   const startsRow = 4 * (K_BLOCK / chunk);
-  // Parts of a panel differ only in where they begin: by as much in its steps as in its scales.
-  const inParts = format.bits === 8 && variant.scale === 'f32' && !variant.storedZeroPoints;
-  const loads = widen ? vectors : (stepVectors(format) * tileN) / PANEL;
+  /** Columns of a tile: twice as many if it has half the rows, unless the accumulators would not fit into registers. */
+  const columnsOf = (rows: number) =>
+    !widen && tileN < PANEL && 2 * rows <= tileM && rows * carrier.sums * tileN <= 16 ? 2 * tileN : tileN;
 
   module.func(gemmId(options), i32Params(GEMM_ARGS), (f, p) => {
     const sumsRow = f.let(i32.shrU(p.K, 3));
-    const { block: readerOf, shift, integers, widening, timesSums } = carrier.open(f, vectors);
+    const { block: readerOf, shift, integers, widening, timesSums } = carrier.open(f, tileN / 4);
     const startsAt = timesSums ? f.let(i32.add(p.scratch, WIDENED_BYTES)) : undefined;
     const packedScales = blockwise ? scaleKinds[variant.scale].reader(f) : undefined;
     const scalesOf = widen || !packedScales ? (head: I32, g: number) => v128.load(head, 16 * g) : packedScales;
@@ -112,6 +111,12 @@ export function gemmKernel(module: Module, options: GemmOptions): void {
       type Place = Record<'x' | 'xSums' | 'xScale' | 'y', Local<'i32'>>;
       /** @param apart how many panels after this one each panel of the tile lies */
       function rowsTimesPanels(rows: number, apart: readonly I32[], at: Place) {
+        const tileColumns = columnsOf(rows);
+        const vectors = tileColumns / 4;
+        const [stepPart, scalesPart] = [stepBytes(format), scaleBytes(variant)].map(
+          (all) => (all * tileColumns) / PANEL,
+        );
+        const loads = widen ? vectors : stepPart / 16;
         const tiles = apart.map((distance) => ({
           panel: f.let(widen ? p.scratch : distance === HERE ? w : i32.add(w, i32.mul(panelBytes, distance))),
           columns: {
@@ -120,30 +125,22 @@ export function gemmKernel(module: Module, options: GemmOptions): void {
             bias: f.let(columnsAt(panel.bias, distance)),
           },
         }));
-        // Widened, tiles follow each other. Packed, their columns lie together in each step.
-        if (widen) {
-          const weights = tiles.map(({ panel }) => panel);
-          f.repeat(PANEL / tileN, () => columnTile(weights, 0));
-        } else if (inParts) {
-          const part = tiles.map(({ panel }) => f.let(panel));
-          f.repeat(PANEL / tileN, () => {
-            const weights = part.map((panel) => f.let(panel));
-            columnTile(weights, 0);
-            for (const panel of part) advance(panel, 4 * tileN);
-          });
-        } else
-          for (let first = 0; first < PANEL / 4; first += vectors)
-            columnTile(
-              tiles.map(({ panel }) => f.let(panel)),
-              first,
-            );
+        const panels = tiles.map(({ panel }) => panel);
+        // Widened, tiles follow each other. Packed, their columns lie together in each step, and their scales in each head.
+        const isPart = !widen && tileColumns < PANEL;
+        const ahead = f.let(i32.const(0));
+        f.repeat(PANEL / tileColumns, () => {
+          columnTile(isPart ? panels.map((panel) => f.let(panel)) : panels, ahead);
+          if (isPart) for (const panel of panels) advance(panel, stepPart);
+          if (isPart && blockwise) advance(ahead, scalesPart - stepPart);
+        });
         advance(at.x, xRow * rows);
         advance(at.xSums, startsAt ? startsRow * rows : i32.mul(sumsRow, rows));
         advance(at.xScale, 4 * rows);
         advance(at.y, i32.mul(p.yStride, rows));
 
-        /** @param first group of the panel that the tile begins with; 0 if widened, or if the weights begin there */
-        function columnTile(weightsOf: readonly Local<'i32'>[], first: number) {
+        /** @param ahead bytes that scales of the columns are ahead of where their codes begin */
+        function columnTile(weightsOf: readonly Local<'i32'>[], ahead: I32) {
           const x = range(rows).map((i) => f.let(i32.add(at.x, xRow * i)));
           const xSums = startsAt
             ? [f.let(at.xSums)]
@@ -152,25 +149,24 @@ export function gemmKernel(module: Module, options: GemmOptions): void {
           const xScale = fine ? f.let(at.xScale) : at.xScale;
           eachBlock(kCount, (chunks, stepsPerChunk, endsStep) => {
             const blocks = weightsOf.map((weights): Block => {
-              const block = { scales: f.let(weights), reader: readerOf(i32.add(weights, scalesSize)), weights };
+              const scales = f.let(i32.add(weights, ahead));
+              const block = { scales, reader: readerOf(i32.add(weights, scalesSize)), weights };
               advance(weights, tiled.head);
               return block;
             });
             f.repeat(chunks, () => {
-              const sums = dotProducts(blocks, first, x, stepsPerChunk, xSums);
+              const sums = dotProducts(blocks, { vectors, loads }, x, stepsPerChunk, xSums);
               totals.forEach((total, t) => {
                 const { scales } = blocks[t];
                 const acc = sums[t]();
                 // Read once per tile: 1 … 5 %.
                 const wScales = range(vectors).map((g) =>
-                  once(() =>
-                    f.let(blockwise ? scalesOf(scales, first + g) : v128.load(tiles[t].columns.wScale, 16 * g)),
-                  ),
+                  once(() => f.let(blockwise ? scalesOf(scales, g) : v128.load(tiles[t].columns.wScale, 16 * g))),
                 );
                 const xScales = range(rows).map((i) => once(() => f.let(v128.load32Splat(xScale, 4 * i))));
                 each(total, (sum, i, g) => {
                   if (fine) {
-                    const value = f32x4.mul(f32x4.convertI32x4S(unshifted(acc[i][g], first + g)), wScales[g]());
+                    const value = f32x4.mul(f32x4.convertI32x4S(unshifted(acc[i][g], g)), wScales[g]());
                     sum.set(f32x4.add(sum, f32x4.mul(value, xScales[i]())));
                   } else {
                     const value = f32x4.convertI32x4S(acc[i][g]);
@@ -182,20 +178,14 @@ export function gemmKernel(module: Module, options: GemmOptions): void {
             });
           });
           totals.forEach((total, t) => {
-            finish(total, tiles[t].columns, first);
+            finish(total, tiles[t].columns);
           });
         }
 
         /** Scales of x, channel scales, earlier K-blocks, bias; then y. Moves the columns past the tile. */
-        function finish(
-          total: Local<'v128'>[][],
-          columns: Record<'y' | 'wScale' | 'bias', Local<'i32'>>,
-          first: number,
-        ) {
+        function finish(total: Local<'v128'>[][], columns: Record<'y' | 'wScale' | 'bias', Local<'i32'>>) {
           // A power of two that codes sharing a byte left goes onto the scale, where it cannot round.
-          const unshifts = range(vectors).map((g) =>
-            shift[first + g] ? f.let(f32x4.const(2 ** -shift[first + g])) : undefined,
-          );
+          const unshifts = range(vectors).map((g) => (shift[g] ? f.let(f32x4.const(2 ** -shift[g])) : undefined));
           const factor = range(vectors).map((g) => (blockwise ? undefined : f.let(v128.load(columns.wScale, 16 * g))));
           const y = range(rows).map((i) => f.let(i32.add(columns.y, i32.mul(p.yStride, i))));
           if (!fine)
@@ -210,7 +200,7 @@ export function gemmKernel(module: Module, options: GemmOptions): void {
           f.when(k, () => each(total, (t, i, g) => t.set(f32x4.add(v128.load(y[i], 16 * g), t))));
           f.when(hasBias, () => each(total, (t, _, g) => t.set(f32x4.add(t, v128.load(columns.bias, 16 * g)))));
           each(total, (t, i, g) => f.storeV128(y[i], t, 16 * g));
-          for (const pointer of Object.values(columns)) advance(pointer, 4 * tileN);
+          for (const pointer of Object.values(columns)) advance(pointer, 4 * tileColumns);
         }
       }
     });
@@ -247,7 +237,7 @@ export function gemmKernel(module: Module, options: GemmOptions): void {
     /** start + Σ over the chunk's steps, for each panel; `x`, `xSums` and their weights are moved past the chunk. */
     function dotProducts(
       blocks: readonly Block[],
-      first: number,
+      size: Pick<Tile, 'vectors' | 'loads'>,
       x: Local<'i32'>[],
       steps: I32 | number,
       xSums: Local<'i32'>[],
@@ -265,12 +255,12 @@ export function gemmKernel(module: Module, options: GemmOptions): void {
       if (startsAt) advance(xSums[0], 4);
       return tileProducts(
         f,
-        { ...carrier, integers, vectors, loads, stepBytes: tiled.step, kUnroll, abreast, apart: reading.apart },
+        { ...carrier, ...size, integers, stepBytes: tiled.step, kUnroll, abreast, apart: reading.apart },
         blocks,
         {
           x,
           steps,
-          first,
+          first: 0,
           inTurns: chunk > K_STEP,
           start: (t, i, g) => start?.[i][t % starts.length][g],
         },
@@ -319,7 +309,7 @@ export function gemmKernel(module: Module, options: GemmOptions): void {
       const to = range(PANEL / tileN).map((t) => f.let(i32.add(p.scratch, i32.mul(tileBytes, t))));
       const store = (values: readonly V128[], offset = 0) =>
         values.forEach((value, g) => {
-          f.storeV128(to[Math.floor(g / vectors)], value, offset + 16 * (g % vectors));
+          f.storeV128(to[Math.floor((4 * g) / tileN)], value, offset + ((16 * g) % (4 * tileN)));
         });
       eachBlock(kCount, (chunks, steps) => {
         const block = widening(i32.add(from, scaleBytes(variant)));

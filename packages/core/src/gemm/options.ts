@@ -19,7 +19,10 @@ export interface GemmOptions {
   readonly widen: boolean;
   /** Rows of a register tile; rows left over go through tiles of half of it, and so on. */
   readonly tileM: number;
-  /** Columns of a register tile. Unless `widen`, the groups of whole vectors of a step: at least 4 of int8, 8 of four bits, 16 of two. */
+  /**
+   * Columns of a register tile. Unless `widen`, the groups of whole vectors of a step: at least 4 of int8, 8 of four bits, 16 of two
+   * or with stored zero points. Tiles for rows left over have twice as many where half the rows leave room.
+   */
   readonly tileN?: 4 | 8 | 16;
   readonly kUnroll?: 1 | 2 | 4 | 8;
   /** Distant panels that a tile works on in turns, 32 k at a time; 1 if `widen`. See "streams" above. Default 1. */
@@ -49,11 +52,10 @@ export function gemmId(options: GemmOptions): string {
 }
 
 /** Turns of one step are for engines that load the operands of all steps first (backends/wasm/routes.ts, `unroll`). */
-export const readingOf = ({ widen, tileM, kUnroll = 1 }: GemmOptions): Reading => ({
-  widen,
-  shared: tileM > 1,
-  apart: !widen && tileM > 1 && kUnroll === 1,
-});
+export function readingOf({ widen, tileM, tileN = PANEL, kUnroll = 1, streams = 1 }: GemmOptions): Reading {
+  const apart = !widen && tileM > 1 && kUnroll === 1;
+  return { widen, shared: tileM > 1 && streams === 1, apart, crowded: apart && tileN === PANEL };
+}
 
 /** In this order. */
 export const GEMM_ARGS = [

@@ -10,7 +10,7 @@ import { type CarrierOptions, fitsI8, I16 } from './carriers.ts';
 import { gemmKernel } from './gemm.wasm.ts';
 import { GEMM_ARGS, type GemmOptions, gemmId } from './options.ts';
 
-export type GemmShape = 'gemv' | 'smallM' | 'gemm';
+export type GemmShape = 'gemv' | 'smallM' | 'midM' | 'gemm';
 
 /**
  * Steps per turn of the inner loop, where several rows share the weights: two where the engine keeps the order of operations, and
@@ -31,21 +31,23 @@ export function gemmOptions(
   const rows = { ...common, kUnroll };
   if (carrier.id === 'i8' && shape !== 'gemv') {
     // Twelve accumulators on two vectors of weights. Two digits leave no room for a second row of 16 columns.
-    const isSmall = shape === 'smallM';
+    // Looking codes up takes longer than widening them once.
+    const isSmall = shape === 'smallM' || (shape === 'midM' && !format.table);
     const tile = { tileM: carrier.digits === 2 ? 3 : 6, tileN: 8 } as const;
     if (carrier.digits === 1 && isSmall) return { ...rows, widen: false, tileM: 2 };
     const isDirect = isSmall ? splitsPanels(format, variant) : takesBytes(common);
     if (isDirect) return { ...common, widen: false, ...tile };
     return { ...rows, widen: true, ...tile };
   }
-  switch (shape) {
-    case 'gemv': // one step per turn is best everywhere; longer turns serialise on V8 11 and 12 (Node 20, 22)
-      return { ...common, widen: false, tileM: 1, ...streamsFor(common, kUnroll) };
-    case 'smallM':
-      return { ...rows, widen: format.table, tileM: 2 };
-    case 'gemm':
-      return { ...rows, widen: true, tileM: 2 };
-  }
+  // One step per turn is best everywhere; longer turns serialise on V8 11 and 12 (Node 20, 22).
+  if (shape === 'gemv') return { ...common, widen: false, tileM: 1, ...streamsFor(common, kUnroll) };
+  const isSplit = splitsPanels(format, variant);
+  // Bytes take one operation per vector to unpack, and a pass that only widens waits for memory.
+  const isDirect = shape === 'smallM' || (shape === 'midM' && isSplit && format.bits === 8 && kUnroll > 1);
+  const widen = format.table || !isDirect;
+  if (widen || !isSplit) return { ...rows, widen, tileM: 2 };
+  // Rows share what is unpacked. Engines that load the operands of a step first have no registers for a fourth one.
+  return { ...rows, widen, tileM: kUnroll > 1 ? 4 : 3, tileN: 8 };
 }
 
 /**
@@ -80,7 +82,7 @@ export function otherStreams(options: GemmOptions): GemmOptions[] {
 
 type TileOptions = Required<Pick<GemmOptions, 'format' | 'variant' | 'activationBlock' | 'carrier'>>;
 
-/** Are packed panels read in halves? The columns have vectors of their own, and both halves fit into a kernel. */
+/** Can packed panels be read in halves? The columns have vectors of their own, and zero points are the same for all. */
 const splitsPanels = ({ bits }: WeightFormat, { storedZeroPoints }: WeightVariant): boolean =>
   bits > 2 && !storedZeroPoints;
 
@@ -128,7 +130,7 @@ export function tileCandidates(
     const widened = WIDENED.map(([tileM, tileN]) => ({ ...common, widen: true, tileM, tileN, kUnroll }));
     const narrow = (tileM: number) => ({ ...direct(tileM, kUnroll), tileN: 8 }) as const;
     if (shape === 'gemm') return takesBytes(common) ? [...[3, 6].map(narrow), ...widened] : widened;
-    const split = splitsPanels(format, variant) ? [narrow(3)] : [];
+    const split = splitsPanels(format, variant) ? [3, 4].map(narrow) : [];
     return [...[1, 2, 3].map((tileM) => direct(tileM, kUnroll)), ...split, ...widened];
   });
 }
@@ -161,7 +163,7 @@ export function everyVariant(): { format: WeightFormat; variant: WeightVariant }
   });
 }
 
-export const gemmShapes: readonly GemmShape[] = ['gemv', 'smallM', 'gemm'];
+export const gemmShapes: readonly GemmShape[] = ['gemv', 'smallM', 'midM', 'gemm'];
 
 export type GemmArg = (typeof GEMM_ARGS)[number];
 
@@ -207,4 +209,4 @@ export const gemmVariants = (): Iterable<GemmOptions> => {
 };
 
 /** Rows that kernels of a shape class are compared at. */
-export const TRIAL_ROWS: Readonly<Record<GemmShape, number>> = { gemv: 1, smallM: 4, gemm: 12 };
+export const TRIAL_ROWS: Readonly<Record<GemmShape, number>> = { gemv: 1, smallM: 4, midM: 6, gemm: 12 };

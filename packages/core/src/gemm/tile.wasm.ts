@@ -10,12 +10,12 @@
  * rows + vectors loads serve rows · vectors dot products. What a tile may hold: 15 registers in V8, 8 accumulators and their operands.
  */
 import { K_STEP } from '../formats/format.ts';
-import { type Func, type I32, i32, type Local, type V128, v128 } from '../wasm/emitter.ts';
+import { type Func, type I32, i32, i32x4, type Local, type V128, v128 } from '../wasm/emitter.ts';
 import { advance, once, range, tile as tileOf } from '../wasm/loops.ts';
 import type { BlockReader, Carrier, OpenCarrier } from './carriers.ts';
 
 export interface Tile
-  extends Pick<Carrier, 'stepK' | 'words' | 'operands' | 'sums' | 'dot'>,
+  extends Pick<Carrier, 'stepK' | 'words' | 'operands' | 'sums' | 'surplus' | 'dot'>,
     Pick<OpenCarrier, 'integers'> {
   /** Groups of four columns. */
   readonly vectors: number;
@@ -66,7 +66,8 @@ export function tileProducts(
   panels: readonly TilePanel[],
   { x, apart: far, steps, first, inTurns, start }: TileChunk,
 ): (() => V128[][])[] {
-  const { stepK, words, operands, sums, dot, integers, vectors, loads, stepBytes, kUnroll, abreast, apart } = tile;
+  const { stepK, words, operands, sums, surplus, dot, integers, vectors, loads, stepBytes, kUnroll, abreast, apart } =
+    tile;
   const wordsOf = (operand: number) => (operands === 1 ? range(words) : [operand]);
   const sumOf = (word: number) => (sums === 1 ? 0 : word);
   const firstLoad = (first / vectors) * loads;
@@ -125,7 +126,10 @@ export function tileProducts(
     (a, w, i, g, sum) => {
       const known = acc[i][g][sum];
       if (known) known.set(dot(a, w, known));
-      else acc[i][g][sum] = f.let(dot(a, w, from(t, i, g, sum)));
+      else {
+        const start = from(t, i, g, sum);
+        acc[i][g][sum] = f.let(surplus && start ? i32x4.sub(dot(a, w), start) : dot(a, w, start));
+      }
     };
 
   const width = Math.min(abreast, panels.length);

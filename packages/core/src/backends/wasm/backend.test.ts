@@ -210,10 +210,12 @@ describe('WasmBackend', () => {
     const backend = await createBackend('wasm', { carrier: 'i16' });
     const prepared = backend.prepare(randomWeights(random(2), shape));
     backend.warmUp(prepared, 1);
-    expect([1, 2, 7, 8, 1000].map((M) => backend.kernelFor(prepared, M))).toEqual([
+    expect([1, 2, 4, 5, 7, 8, 1000].map((M) => backend.kernelFor(prepared, M))).toEqual([
       expect.stringMatching(/^gemm_i16_int4_f32_1x16_b32_s4(_a2)?$/),
-      expect.stringMatching(/^gemm_i16_int4_f32_2x16_b32(_u2)?$/),
-      expect.stringMatching(/^gemm_i16_int4_f32_2x16_b32(_u2)?$/),
+      expect.stringMatching(/^gemm_i16_int4_f32_(4x8_b32_u2|3x8_b32)$/),
+      expect.stringMatching(/^gemm_i16_int4_f32_(4x8_b32_u2|3x8_b32)$/),
+      expect.stringMatching(/^gemm_i16_int4_f32_2x16_b32(_u2)?_widen$/),
+      expect.stringMatching(/^gemm_i16_int4_f32_2x16_b32(_u2)?_widen$/),
       expect.stringMatching(/^gemm_i16_int4_f32_2x16_b32(_u2)?_widen$/),
       expect.stringMatching(/^gemm_i16_int4_f32_2x16_b32(_u2)?_widen$/),
     ]);

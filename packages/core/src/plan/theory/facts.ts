@@ -24,8 +24,8 @@ export const FORMAT_FACTS: Readonly<Record<FormatId, FormatFacts>> = {
   fp4low: CODEBOOK,
 };
 
-/** Columns that lie side by side; k that weights are padded to; k of the largest exact sum; rows of a slice; rows that a panel is widened for. */
-export const [PANEL, K_STEP, K_BLOCK, SLICE_ROWS, WIDENED_ROWS] = [16, 32, 256, 256, 8] as const;
+/** Columns that lie side by side; k that weights are padded to; k of the largest exact sum; rows of a slice; rows that a panel is widened for by `i16`, and by `i8`. */
+export const [PANEL, K_STEP, K_BLOCK, SLICE_ROWS, WIDENED_ROWS, WIDENED_I8] = [16, 32, 256, 256, 5, 8] as const;
 
 /** Keys of a page; rows of a task. */
 export const [PAGE_KEYS, TASK_ROWS] = [64, 64] as const;

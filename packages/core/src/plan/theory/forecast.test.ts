@@ -52,8 +52,9 @@ describe('facts', () => {
       }
     }
     expect([facts.PANEL, facts.K_STEP, facts.K_BLOCK, facts.SLICE_ROWS]).toEqual([COLUMNS, STEP, BLOCK, ROWS]);
-    expect(gemmShapeFor(facts.WIDENED_ROWS)).toBe('gemm');
-    expect(gemmShapeFor(facts.WIDENED_ROWS - 1)).toBe('smallM');
+    expect(
+      [facts.WIDENED_ROWS - 1, facts.WIDENED_ROWS, facts.WIDENED_I8 - 1, facts.WIDENED_I8].map(gemmShapeFor),
+    ).toEqual(['smallM', 'midM', 'midM', 'gemm']);
     const cache = { heads: 1, kvHeads: 1, headSize: 8, rows: 1, keys: 1000 };
     for (const type of ['int16', 'int8', 'float'] as const)
       expect(forecastAttention(OLD, { type, ...cache }).parts.read * OLD.readGigabytes).toBeCloseTo(
