@@ -93,11 +93,13 @@ export class Layout {
 
 /** One piece of memory, as large as the largest program needs. */
 export class Block {
-  readonly #device: Device<ArenaHandle>;
+  readonly #device: Pick<Device<ArenaHandle>, 'alloc' | 'free'>;
   #handle: ArenaHandle | undefined;
-  readonly #bound = new WeakMap<Program<ArenaHandle>, ArenaHandle>();
+  /** As it was last, or of the next one. */
+  #byteLength = SMALLEST_CHUNK;
+  readonly #bound = new WeakMap<Pick<Program<ArenaHandle>, 'bind'>, ArenaHandle>();
 
-  constructor(device: Device<ArenaHandle>) {
+  constructor(device: Pick<Device<ArenaHandle>, 'alloc' | 'free'>) {
     this.#device = device;
   }
 
@@ -109,15 +111,23 @@ export class Block {
    * Binds a program to the block, unless it is bound already. A block that is too small is replaced, and programs are
    * bound again when they run.
    */
-  bind(program: Program<ArenaHandle>): void {
+  bind(program: Pick<Program<ArenaHandle>, 'byteLength' | 'bind'>): void {
     if (!this.#handle || program.byteLength > this.#handle.byteLength) {
-      if (this.#handle) this.#device.free(this.#handle);
+      this.leave();
+      const byteLength = Math.max(this.#byteLength, program.byteLength);
       // If there is no memory for the new one, the next run has to get one of its own.
-      this.#handle = undefined;
-      this.#handle = this.#device.alloc(Math.max(SMALLEST_CHUNK, program.byteLength), 'intermediates');
+      this.#byteLength = SMALLEST_CHUNK;
+      this.#handle = this.#device.alloc(byteLength, 'intermediates');
+      this.#byteLength = byteLength;
     }
     if (this.#bound.get(program) === this.#handle) return;
     program.bind(this.#handle);
     this.#bound.set(program, this.#handle);
+  }
+
+  /** Frees it: the next run gets another one of that size, and programs are bound again, as after a run that outgrew it. */
+  leave(): void {
+    if (this.#handle) this.#device.free(this.#handle);
+    this.#handle = undefined;
   }
 }
