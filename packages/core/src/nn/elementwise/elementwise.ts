@@ -11,7 +11,8 @@ import { byteSize, complete, elementCount, type OpSpec, type Tensor, type Tensor
 import { broadcastDims, broadcastStrides, collapse, indexOf, type Loops } from '../../ops/strides.ts';
 import { elementwiseKernel, givenNodes, operationsOf, valueName } from './elementwise.wasm.ts';
 import { elementwiseWgsl } from './elementwise.wgsl.ts';
-import { type Elementwise, evaluate, evaluate64, type TypedExpression, typedExpression } from './expression.ts';
+import { type Elementwise, evaluate, type TypedExpression, typedExpression } from './expression.ts';
+import { evaluate64 } from './functions.reference.ts';
 import { scalarLanes } from './lanes.reference.ts';
 
 export const elementwiseOnWasm: OpSpec<Elementwise> = {

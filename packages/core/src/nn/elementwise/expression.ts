@@ -87,19 +87,6 @@ export function evaluate<V>(
   return op.outputs.map((output) => all[output]);
 }
 
-/** The mathematics of one element. */
-export function evaluate64({ op, forms, values }: TypedExpression, inputs: readonly number[]): number[] {
-  const all = [...inputs];
-  for (const [i, { args }] of op.nodes.entries())
-    all.push(
-      forms[i].reference(
-        args.map((arg) => all[arg]),
-        values[i],
-      ),
-    );
-  return op.outputs.map((output) => all[output]);
-}
-
 /**
  * `Silu0-Mul2.1`: the same for the same expression, and only for it.
  *
