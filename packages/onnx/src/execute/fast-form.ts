@@ -30,7 +30,9 @@ export function hasFastForm({ opType, domain, inputs, outputs, attributes }: Gra
   };
   if (given('softcap') !== 0 || given('smooth_softmax') !== 0 || (inputs[11] ?? '') !== '') return false;
   if (given('qk_output') !== 0 || outputs.length !== 3 || outputs.includes('')) return false;
-  return infos.get(inputs[0] ?? '')?.elemType === FLOAT32 && [...attributes.keys()].every((name) => ATTRIBUTES.test(name));
+  return (
+    infos.get(inputs[0] ?? '')?.elemType === FLOAT32 && [...attributes.keys()].every((name) => ATTRIBUTES.test(name))
+  );
 }
 
 /** The node with its scores as a fourth result, which nothing reads. */
