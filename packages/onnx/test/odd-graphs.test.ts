@@ -102,6 +102,25 @@ const tolerated: Readonly<Record<string, Uint8Array>> = {
   'a scalar Constant twice': build({
     nodes: [scalar(3), scalar(4), matrix.node('x', 'h'), op('Add', ['h', 'b'], ['y'])],
   }),
+  'a mask of more places than are looked at while a model is planned': build({
+    nodes: [
+      matrix.node('x', 'h'),
+      op('Shape', ['x'], ['rows'], { start: { int: 0 }, end: { int: 1 } }),
+      op('Slice', ['mask', 'zero', 'rows', 'zero'], ['part']),
+      op('Where', ['part', 'h', 'b'], ['y']),
+    ],
+    initializers: [
+      {
+        name: 'mask',
+        dtype: 'bool',
+        dims: [90, SIZE],
+        data: Uint8Array.from({ length: 90 * SIZE }, (_, i) => +(i % 5 < 3)),
+      },
+      { name: 'zero', dtype: 'int64', dims: [1], data: BigInt64Array.of(0n) },
+      filled('b', [SIZE], 2),
+      ...initializers,
+    ],
+  }),
   'an unused initializer whose file is missing': withTensor(externalTensor('u', [4], { location: 'nowhere.bin' })),
   'an unused initializer outside the folder': withTensor(externalTensor('u', [4], { location: '../nowhere.bin' })),
   'an unused initializer of the wrong size': withTensor(

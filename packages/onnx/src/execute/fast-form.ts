@@ -15,6 +15,10 @@ import { createOrtSession } from './ort-session.ts';
 /** The original form is kept beside a session; regions with larger constants are handed over unchanged. */
 export const MAX_SPARE_BYTES = 2 ** 26;
 
+/** Beside some other attributes, such as sliding_window_cache, ONNX Runtime does not give scores. */
+const ATTRIBUTES =
+  /^(num_heads|kv_num_heads|scale|softcap|do_rotary|rotary_interleaved|local_window_size|smooth_softmax|qk_output|[kv]_quant_type|kv_cache_bit_width)$/;
+
 /**
  * Does the node have a faster form with the same meaning? Nodes with softcap, sinks or a smooth softmax are fast
  * already.
@@ -27,7 +31,9 @@ export function hasFastForm({ opType, domain, inputs, outputs, attributes }: Gra
   };
   if (given('softcap') !== 0 || given('smooth_softmax') !== 0 || (inputs[11] ?? '') !== '') return false;
   if (given('qk_output') !== 0 || outputs.length !== 3 || outputs.includes('')) return false;
-  return infos.get(inputs[0] ?? '')?.elemType === FLOAT32;
+  return (
+    infos.get(inputs[0] ?? '')?.elemType === FLOAT32 && [...attributes.keys()].every((name) => ATTRIBUTES.test(name))
+  );
 }
 
 /** The node with its scores as a fourth result, which nothing reads. */

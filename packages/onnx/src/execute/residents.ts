@@ -14,7 +14,7 @@ import {
 } from '@msd/core';
 import { byteSize, packKernels, packRecipes } from '@msd/core/program';
 import { countOf } from '../dims.ts';
-import type { Info } from '../ir/info.ts';
+import { type Info, tensorElements } from '../ir/info.ts';
 import type { ReadRows, Resource, Slot } from '../ops/lowering.ts';
 import type { Match } from '../passes/matcher.ts';
 import { dtypeOf, newSlot } from '../plan/draft.ts';
@@ -236,7 +236,8 @@ function writeConstant(
 function elementsOf(info: Info, tensor: TensorRef | undefined, into?: Uint8Array): ArrayBufferView {
   const dtype = dtypeOf(info.elemType);
   if (dtype === 'f32' && tensor) return tensorFloats(tensor, into);
-  const numbers = info.data as readonly number[];
+  // Of more elements than shape arithmetic looks at, nothing is known before: GPT-2's mask of all positions.
+  const numbers = (info.data ?? tensorElements(tensor!)) as readonly number[];
   return (dtype === 'f32' ? Float32Array : dtype === 'bool' ? Uint8Array : Int32Array).from(numbers);
 }
 

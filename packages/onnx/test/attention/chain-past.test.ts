@@ -66,6 +66,8 @@ const forms: readonly (readonly [string, PastChain, number, readonly number[]])[
   ['one KV head', { kvHeads: 1 }, 2, [0, 0]],
   ['two sequences, one padded at the left', {}, 2, [0, 2]],
   ['heads of 24', { size: 24 }, 1, [0]],
+  ['a bias of batch and heads in one', { kvHeads: 4, alibi: true }, 2, [0, 2]],
+  ['a bias of batch and heads in one, of one head', { heads: 1, kvHeads: 1, size: 64, alibi: true }, 2, [0, 2]],
   ['present by an Identity', { handsOn: true }, 1, [0]],
   ['present by an Identity, as many KV heads as heads', { handsOn: true, kvHeads: 4 }, 2, [0, 1]],
 ];

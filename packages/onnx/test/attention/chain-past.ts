@@ -23,6 +23,8 @@ export interface PastChain {
   readonly handsOn?: boolean;
   /** A node outside that computes with present. */
   readonly isUsed?: boolean;
+  /** A slope of each head times the positions that the mask shows, added to scores of [batch · heads, rows, keys], as in Bloom. */
+  readonly alibi?: boolean;
 }
 
 const LOWEST = -3.4028234663852886e38;
@@ -85,6 +87,14 @@ export function pastModel(chain: PastChain = {}): Uint8Array {
     const bias = node('Mul', [missing, number(LOWEST)]);
     added = added === '' ? bias : node('Add', [added, bias]);
   }
+  let alibi = '';
+  if (chain.alibi) {
+    const shown = node('Cast', [node('Unsqueeze', ['mask', ints([1, 2])])], { to: { int: 1 } });
+    const slopes = Float32Array.from({ length: heads }, (_, i) => -0.3 / (i + 1));
+    const positions = node('Cast', [node('Range', [ints([0], true), total, ints([1], true)])], { to: { int: 1 } });
+    const each = node('Mul', [node('Mul', [shown, positions]), floats(slopes, [heads, 1, 1])]);
+    alibi = node('Reshape', [each, node('Concat', [ints([-1, 1]), list(total)], { axis: { int: 0 } })]);
+  }
   // All of it: the diagonal lies outside.
   if (isForeign) added = node('Trilu', [added, ints([1000], true)], { upper: { int: 0 } });
   const triangle = Uint8Array.from({ length: 64 * 64 }, (_, i) => +(i % 64 <= Math.floor(i / 64)));
@@ -138,6 +148,14 @@ export function pastModel(chain: PastChain = {}): Uint8Array {
     }) as [string, string];
     let scores = node('MatMul', [q, node('Transpose', [k], { perm: { ints: [0, 1, 3, 2] } })]);
     scores = node('Div', [scores, number(Math.sqrt(size))]);
+    if (alibi !== '') {
+      const flat = node('Reshape', [
+        scores,
+        node('Concat', [ints([-1]), list(rows), list(total)], { axis: { int: 0 } }),
+      ]);
+      const apart = node('Concat', [ints([-1, heads]), list(rows), list(total)], { axis: { int: 0 } });
+      scores = node('Reshape', [node('Add', [flat, alibi]), apart]);
+    }
     if (causal === 'triangle') {
       const end = list(sizeOf(scores, 3));
       const start = node('Sub', [end, list(sizeOf(scores, 2))]);

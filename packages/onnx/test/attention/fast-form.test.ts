@@ -5,7 +5,8 @@ import { FAST_FORM } from '../../src/execute/describe.ts';
 import type { OrtModule, OrtTensor } from '../../src/ort.ts';
 import { formatReport, reportOf } from '../../src/register.ts';
 import { relativeL2 } from '../close.ts';
-import { floats, ort, session } from '../ort.ts';
+import { gaussian, random } from '../models.ts';
+import { floats, ort, session, tensor } from '../ort.ts';
 import { type Form, feedsOf, groupQueryModel, type Round } from './group-query.ts';
 
 const round = (rows: number, end: number): Round => ({ rows, ends: [end], total: end, seed: rows + end });
@@ -63,6 +64,21 @@ describe('GroupQueryAttention in ONNX Runtime', () => {
       for (const name of ['present_key', 'present_value']) expect(got[name]!.data).toEqual(want[name]!.data);
       past = { past_key: want.present_key!, past_value: want.present_value! };
     }
+    await msd.release();
+    await plain.release();
+  });
+
+  it('keeps the form of the file where caches are rings, beside which it gives no scores', async () => {
+    const model = groupQueryModel({ twice: true, window: 8, ring: true });
+    const msd = await session(model, { name: 'msd', claim: 'all' });
+    const plain = await session(model, 'wasm');
+    const node = reportOf(msd)!.nodes.find(({ name }) => name === 'gqa')!;
+    expect(node).toMatchObject({ where: 'ort', reason: expect.stringContaining('sliding_window_cache') });
+    expect(node.form).toBeUndefined();
+    const past = () => tensor(gaussian(random(3), 2 * 8 * 32), [1, 2, 8, 32]);
+    const feeds = { ...feedsOf({}, round(1, 9)), past_key: past(), past_value: past() };
+    const [got, want] = [await msd.run(feeds), await plain.run(feeds)];
+    expect(got.y!.data).toEqual(want.y!.data);
     await msd.release();
     await plain.release();
   });

@@ -17,6 +17,8 @@ export interface Form {
   /** Of each head's elements those that turn. */
   readonly rotarySize?: number;
   readonly window?: number;
+  /** The caches hold only what the window sees: sliding_window_cache 1. */
+  readonly ring?: boolean;
   readonly softcap?: number;
   readonly smooth?: boolean;
   readonly sinks?: boolean;
@@ -42,7 +44,7 @@ export interface Form {
 
 export const MAX_POSITIONS = 512;
 
-type Optional = 'bias' | 'scale' | 'rotarySize' | 'codes' | 'bits' | 'tables' | 'twice' | 'negated' | 'half';
+type Optional = 'ring' | 'bias' | 'scale' | 'rotarySize' | 'codes' | 'bits' | 'tables' | 'twice' | 'negated' | 'half';
 type Full = Required<Omit<Form, Optional>> & Pick<Form, Optional>;
 
 function full(form: Form): Full {
@@ -130,6 +132,7 @@ export function groupQueryModel(form: Form): Uint8Array {
     rotary_interleaved: { int: f.interleaved ? 1 : 0 },
     local_window_size: { int: f.window },
     ...(f.softcap > 0 && { softcap: { float: f.softcap } }),
+    ...(f.ring && { sliding_window_cache: { int: 1 } }),
     ...(f.smooth && { smooth_softmax: { int: 1 } }),
     ...(f.scale && { scale: { float: f.scale } }),
     ...(f.codes && {

@@ -1,9 +1,10 @@
 /** Convolutions of graph models: nodes that the rewriting made, as tfjs runs them. */
 import { conv2d, depthwiseConv2d } from '../convolution/conv2d.ts';
 import type { ConvolutionWindow } from '../convolution/window.ts';
+import type { MatrixSpec } from '../spec.ts';
 import { requireRegistration } from '../state.ts';
 import type { Tensor } from '../tf.ts';
-import { activate, attributesFor, endOf, type GraphNode } from './ops.ts';
+import { activate, attributesFor, endOf, type GraphNode, isVector } from './ops.ts';
 import { HAS_PARAMETER } from './recognise.ts';
 import { windowOf } from './window-attr.ts';
 
@@ -11,7 +12,9 @@ import { windowOf } from './window-attr.ts';
 export function conv2dOp(graphNode: GraphNode): Tensor {
   const [x, packed, ...rest] = graphNode.inputs as [Tensor, Tensor, ...Tensor[]];
   const { quantized, arithmetic, window, ...own } = attributesFor(graphNode, packed);
-  return ended(own, rest, (end) => conv2d(x, quantized, window!, { ...arithmetic, ...end }));
+  return ended(own, rest, (quantized.spec as MatrixSpec).N, (end) =>
+    conv2d(x, quantized, window!, { ...arithmetic, ...end }),
+  );
 }
 
 const windows = /* @__PURE__ */ new WeakMap<object, ConvolutionWindow>();
@@ -22,7 +25,7 @@ export function depthwiseOp(graphNode: GraphNode): Tensor {
   const { name, op, rawAttrs } = graphNode.node;
   const window = windows.get(rawAttrs) ?? windowOf({ name, op, attr: rawAttrs });
   windows.set(rawAttrs, window);
-  return ended(endOf(graphNode), rest, (end) => depthwiseConv2d(x, filter, window, end));
+  return ended(endOf(graphNode), rest, filter.shape[2]!, (end) => depthwiseConv2d(x, filter, window, end));
 }
 
 type End = Parameters<typeof depthwiseConv2d>[3];
@@ -30,6 +33,7 @@ type End = Parameters<typeof depthwiseConv2d>[3];
 function ended(
   { hasBias, hasSlopes, activation, alpha }: ReturnType<typeof endOf>,
   inputs: readonly Tensor[],
+  N: number,
   run: (end: End) => Tensor,
 ): Tensor {
   const { tf } = requireRegistration('MsdConv2D');
@@ -37,8 +41,10 @@ function ended(
     const rest = [...inputs];
     const bias = hasBias ? rest.shift() : undefined;
     const slopes = hasSlopes ? rest.shift() : undefined;
-    const isLast = activation !== undefined && HAS_PARAMETER.includes(activation);
-    const y = run({ bias, activation: isLast ? undefined : activation });
+    const late = bias && !isVector(bias, N) ? bias : undefined;
+    const isLast = activation !== undefined && (late !== undefined || HAS_PARAMETER.includes(activation));
+    let y = run({ bias: late ? undefined : bias, activation: isLast ? undefined : activation });
+    if (late) y = tf.add(y, late);
     return isLast ? activate(tf, y, activation, slopes ?? alpha) : y;
   });
 }

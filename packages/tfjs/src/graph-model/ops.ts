@@ -113,18 +113,23 @@ function matMulOp(graphNode: GraphNode): Tensor {
     const shape = hasShape ? resolveShape(rest[0]!, (rows.size / K) * N) : undefined;
     // A bias of the reshaped result is one of the product's as long as the last dimension is still N.
     const keepsColumns = !shapeFirst || shape?.at(-1) === N;
-    const fuses = keepsColumns && !HAS_PARAMETER.includes(activation as string);
+    const late = bias && !(keepsColumns && isVector(bias, N)) ? bias : undefined;
+    const fuses = keepsColumns && !late && !HAS_PARAMETER.includes(activation as string);
     let y = matMul(rows, quantized, {
       ...arithmetic,
-      bias: keepsColumns ? bias : undefined,
+      bias: late ? undefined : bias,
       activation: fuses ? activation : undefined,
     });
     if (lead && free.length > 1) y = tf.reshape(y, [...lead, ...free]);
+    if (late && !shapeFirst) y = tf.add(y, late);
     if (shape) y = tf.reshape(y, shape);
-    if (bias && !keepsColumns) y = tf.add(y, bias);
+    if (late && shapeFirst) y = tf.add(y, late);
     return activation && !fuses ? activate(tf, y, activation, slopes ?? alpha) : y;
   });
 }
+
+/** One value per column? The converter makes any sum behind a product its bias: residuals, single numbers, products. */
+export const isVector = ({ size, shape }: Tensor, N: number): boolean => size === N && shape.at(-1) === N;
 
 /** @param parameter slopes of a Prelu, the slope of a LeakyRelu */
 export function activate(tf: TfNamespace, y: Tensor, activation: string, parameter?: Tensor | number): Tensor {

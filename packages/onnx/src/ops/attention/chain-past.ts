@@ -87,7 +87,10 @@ export function cachedChain(matcher: Matcher, found: Found): Match | undefined {
   const isLate = keys.past !== '';
   if (!isLate && scores.added.some((each) => each.kind === 'bias' && matcher.notFloat('bias', each.name) !== undefined))
     return undefined;
-  const late = isLate ? lateMasks(matcher.graph, scores.added) : undefined;
+  const heads = scores.leading?.[1];
+  const late = isLate
+    ? lateMasks(matcher.graph, scores.added, typeof heads === 'number' ? heads : keys.heads)
+    : undefined;
   const past = {
     news: keys.added === '' ? undefined : { k: closed.k, v: closed.v },
     heads: keys.heads,
@@ -191,19 +194,19 @@ function repeatsHeads(matcher: Matcher, views: readonly GraphNode[], heads: numb
 /** By graph: layers that share masks share what is made of them. */
 const MASKS = /* @__PURE__ */ new WeakMap<Graph, Map<string, LateAttention>>();
 
-function lateMasks(graph: Graph, added: readonly Added[]): LateAttention | undefined {
+function lateMasks(graph: Graph, added: readonly Added[], heads: number): LateAttention | undefined {
   const given = added.filter((each) => each.kind !== 'causal');
   if (given.length === 0) return undefined;
   const known = MASKS.get(graph) ?? new Map<string, LateAttention>();
   MASKS.set(graph, known);
-  const key = JSON.stringify(added);
+  const key = JSON.stringify([added, heads]);
   let late = known.get(key);
   if (!late) {
     late = {
       needs: given.map(({ name }) => name),
       at: (values, pastRows) =>
         toldBy(
-          given.map((each, i) => addedArray(each, values[i]!)).reduce((a, b) => addBiases(a, b)!),
+          given.map((each, i) => addedArray(each, values[i]!, heads)).reduce((a, b) => addBiases(a, b)!),
           pastRows,
         ),
     };
@@ -212,8 +215,16 @@ function lateMasks(graph: Graph, added: readonly Added[]): LateAttention | undef
   return late;
 }
 
-function addedArray(added: Exclude<Added, { readonly kind: 'causal' }>, values: Elements): ScoreArray<Float32Array> {
-  const { dims, data } = biasArray(values);
+function addedArray(
+  added: Exclude<Added, { readonly kind: 'causal' }>,
+  values: Elements,
+  heads: number,
+): ScoreArray<Float32Array> {
+  const { dims: four, data } = biasArray(values);
+  const [, flat, rows, keys] = four;
+  // To scores of three dimensions it is added with batch and heads in one, as Bloom's.
+  const isBoth = values.dims.length === 3 && flat !== heads && flat % heads === 0;
+  const dims: typeof four = isBoth ? [flat / heads, heads, rows, keys] : four;
   if (added.kind === 'bias')
     return added.factor === 1 ? { dims, data } : { dims, data: data.map((x) => x * added.factor) };
   const number = added.number === Number.NEGATIVE_INFINITY ? added.number : FILTERED;
