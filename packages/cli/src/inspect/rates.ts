@@ -66,8 +66,8 @@ export interface AllRates {
   readonly cold: Rates;
 }
 
-/** A share of a run that is too small for it to matter how fast the machine is. */
-const SMALL = 0.03;
+/** Shares of a run, and milliseconds, that are too small for it to matter how fast onnxruntime-web is: JavaScript takes as much. */
+const [SMALL, SMALL_MS] = [0.03, 0.1];
 
 /** Rates for a model: what was not measured before is measured now. */
 export async function machineRates(question: RateQuestion): Promise<AllRates> {
@@ -77,7 +77,7 @@ export async function machineRates(question: RateQuestion): Promise<AllRates> {
   const making = { threads: threadCount(threads), components };
   const needsPrices = works.some((work) => {
     const { ms, parts } = expectedOf(work, basic.warm, making);
-    return parts.rest > SMALL * ms;
+    return parts.rest > Math.max(SMALL * ms, SMALL_MS);
   });
   const setting = `${threads} threads, ${components} components, ${clock}`;
   // A model that MSD leaves alone needs prices only.
