@@ -139,7 +139,7 @@ async function decoderFactors(question: RateQuestion, kept: Kept): Promise<Requi
   ].map((sizes) => seen.work(sizesOf(inputs, { ...NO_OTHER_SIZES, ...sizes }))[0]!) as [Work, Work];
   seen.close();
   const { warm, cold } = await basicRates({ ...question, weightBytes: bytes.packed, works }, kept);
-  const { undisturbed } = await measure(
+  const { undisturbedMs, tokenMs } = await measure(
     {
       ...{ model, externalData: [], inputs, threads, engine: 'msd', clock, msd: { components } },
       sizes: { ...NO_OTHER_SIZES, tokens: PROMPT },
@@ -148,7 +148,7 @@ async function decoderFactors(question: RateQuestion, kept: Kept): Promise<Requi
     signal,
   );
   const making = { threads: threadCount(threads), components };
-  return factorsOf(works, { warm, cold }, making, { ...undisturbed, tokenMs: undisturbed.tokenMs! });
+  return factorsOf(works, { warm, cold }, making, { promptMs: undisturbedMs, tokenMs: tokenMs! });
 }
 
 /** From what a prompt and a token behind it took. */
@@ -172,14 +172,14 @@ async function priceFactor({ threads, clock, signal }: RateQuestion): Promise<nu
   const { inputs } = seen;
   const [work] = seen.work(sizesOf(inputs, { ...NO_OTHER_SIZES, tokens: PROMPT, past: 0 })) as [Work];
   seen.close();
-  const { undisturbed } = await measure(
+  const { undisturbedMs } = await measure(
     {
       ...{ model, externalData: [], inputs, threads, engine: 'wasm', clock, msd: {}, otherBytes: 0 },
       sizes: { ...NO_OTHER_SIZES, tokens: PROMPT },
     },
     signal,
   );
-  return (1000 * undisturbed.promptMs) / work.predictedMicroseconds.ort;
+  return (1000 * undisturbedMs) / work.predictedMicroseconds.ort;
 }
 
 /** What was measured of this machine, in a file of the user's cache folder: numbers by what they are of. */
