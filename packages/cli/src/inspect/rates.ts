@@ -158,7 +158,7 @@ export function factorsOf(
   making: Making,
   { promptMs, tokenMs }: { readonly promptMs: number; readonly tokenMs: number },
 ): Required<Pick<Rates, 'within' | 'start'>> {
-  const beside = 1000 * (tokenMs - expectedOf(token, cold, making).ms);
+  const beside = 1000 * (tokenMs - expectedOf(token, { ...cold, start: 0 }, { ...making, isCold: true }).ms);
   return {
     within: Math.max(1, promptMs / expectedOf(prompt, warm, making).ms),
     start: Math.max(0, beside / startMicroseconds(token)),
