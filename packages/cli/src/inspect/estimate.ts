@@ -89,7 +89,9 @@ export function expectedOf(work: Work, rates: Rates, making: Making = {}): Expec
     const asked = { ...product, threads, components, nanoseconds: nanoseconds?.(product) };
     const { microseconds, parts: own } = forecastProduct(peaks, asked);
     parts.decompose += count * own.decompose;
-    parts[waits(own) ? 'read' : 'multiply'] += count * (microseconds - own.decompose);
+    // Of weights that no cache has, multiplying hides less.
+    const both = isCold ? own.call + Math.hypot(own.multiply, own.read) : microseconds - own.decompose;
+    parts[waits(own) ? 'read' : 'multiply'] += count * both;
   }
   for (const { count, ...attention } of attentions) {
     parts.attention += count * forecastAttention(peaks, { ...attention, type: 'int16', threads }).microseconds;

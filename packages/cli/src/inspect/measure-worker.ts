@@ -32,8 +32,8 @@ export interface Measured {
   readonly promptMs: number;
   /** A run of one token after it, and after other work that used the caches; absent for models without a cache. */
   readonly tokenMs?: number;
-  /** The same where nothing else disturbs: to be compared with what is derived of the machine. */
-  readonly undisturbed: { readonly promptMs: number; readonly tokenMs?: number };
+  /** The prompt where nothing else disturbs it: to be compared with what is derived from the best samples of kernels. */
+  readonly undisturbedMs: number;
   /** All WebAssembly memory: MSD's, and ONNX Runtime's. */
   readonly wasmBytes: number;
   readonly foreignRunsPerCall: number;
@@ -90,10 +90,7 @@ async function measure({
     firstMs,
     promptMs: median(prompts),
     ...(steps.length > 0 && { tokenMs: median(steps) }),
-    undisturbed: {
-      promptMs: undisturbed(prompts),
-      ...(steps.length > 0 && { tokenMs: undisturbed(steps) }),
-    },
+    undisturbedMs: undisturbed(prompts),
     wasmBytes: wasmMemoryBytes(),
     foreignRunsPerCall: reportOf(session)?.foreignRunsPerCall ?? 1,
   };

@@ -66,8 +66,8 @@ export interface AllRates {
   readonly cold: Rates;
 }
 
-/** A share of a run that is too small for it to matter how fast the machine is. */
-const SMALL = 0.03;
+/** Shares of a run, and milliseconds, that are too small for it to matter how fast onnxruntime-web is: JavaScript takes as much. */
+const [SMALL, SMALL_MS] = [0.03, 0.1];
 
 /** Rates for a model: what was not measured before is measured now. */
 export async function machineRates(question: RateQuestion): Promise<AllRates> {
@@ -77,7 +77,7 @@ export async function machineRates(question: RateQuestion): Promise<AllRates> {
   const making = { threads: threadCount(threads), components };
   const needsPrices = works.some((work) => {
     const { ms, parts } = expectedOf(work, basic.warm, making);
-    return parts.rest > SMALL * ms;
+    return parts.rest > Math.max(SMALL * ms, SMALL_MS);
   });
   const setting = `${threads} threads, ${components} components, ${clock}`;
   // A model that MSD leaves alone needs prices only.
@@ -139,7 +139,7 @@ async function decoderFactors(question: RateQuestion, kept: Kept): Promise<Requi
   ].map((sizes) => seen.work(sizesOf(inputs, { ...NO_OTHER_SIZES, ...sizes }))[0]!) as [Work, Work];
   seen.close();
   const { warm, cold } = await basicRates({ ...question, weightBytes: bytes.packed, works }, kept);
-  const { undisturbed } = await measure(
+  const { undisturbedMs, tokenMs } = await measure(
     {
       ...{ model, externalData: [], inputs, threads, engine: 'msd', clock, msd: { components } },
       sizes: { ...NO_OTHER_SIZES, tokens: PROMPT },
@@ -148,7 +148,7 @@ async function decoderFactors(question: RateQuestion, kept: Kept): Promise<Requi
     signal,
   );
   const making = { threads: threadCount(threads), components };
-  return factorsOf(works, { warm, cold }, making, { ...undisturbed, tokenMs: undisturbed.tokenMs! });
+  return factorsOf(works, { warm, cold }, making, { promptMs: undisturbedMs, tokenMs: tokenMs! });
 }
 
 /** From what a prompt and a token behind it took. */
@@ -158,7 +158,7 @@ export function factorsOf(
   making: Making,
   { promptMs, tokenMs }: { readonly promptMs: number; readonly tokenMs: number },
 ): Required<Pick<Rates, 'within' | 'start'>> {
-  const beside = 1000 * (tokenMs - expectedOf(token, cold, making).ms);
+  const beside = 1000 * (tokenMs - expectedOf(token, { ...cold, start: 0 }, { ...making, isCold: true }).ms);
   return {
     within: Math.max(1, promptMs / expectedOf(prompt, warm, making).ms),
     start: Math.max(0, beside / startMicroseconds(token)),
@@ -172,14 +172,14 @@ async function priceFactor({ threads, clock, signal }: RateQuestion): Promise<nu
   const { inputs } = seen;
   const [work] = seen.work(sizesOf(inputs, { ...NO_OTHER_SIZES, tokens: PROMPT, past: 0 })) as [Work];
   seen.close();
-  const { undisturbed } = await measure(
+  const { undisturbedMs } = await measure(
     {
       ...{ model, externalData: [], inputs, threads, engine: 'wasm', clock, msd: {}, otherBytes: 0 },
       sizes: { ...NO_OTHER_SIZES, tokens: PROMPT },
     },
     signal,
   );
-  return (1000 * undisturbed.promptMs) / work.predictedMicroseconds.ort;
+  return (1000 * undisturbedMs) / work.predictedMicroseconds.ort;
 }
 
 /** What was measured of this machine, in a file of the user's cache folder: numbers by what they are of. */
