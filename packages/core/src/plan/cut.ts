@@ -43,11 +43,8 @@ export interface Cuts {
   decomposed(rows: RowCut, K: number): Int32Array;
   /** A product. @param unit panels that stay together */
   product(rows: RowCut, panelMacs: number, panels: number, unit?: number): Int32Array;
-  /**
-   * One row along K instead; `undefined`: it is not.
-   * @param blockMacs multiplications of a K-block @param unit panels that stay together
-   */
-  depth(blocks: number, blockMacs: number, panels: number, unit?: number): Depth | undefined;
+  /** One row along K instead; `undefined`: it is not. @param blockMacs multiplications of a K-block */
+  depth(blocks: number, blockMacs: number, panels: number): Depth | undefined;
   /** Panels of a call that takes all rows at once. */
   panels(rows: number, panelMacs: number, panels: number): Int32Array;
   /** One row of several matrices as one call; `undefined`: nothing is shared. @param panelsOf panels of each */

@@ -122,8 +122,8 @@ export function cutPanels(
   return { total: panels, unit, early: threads, leaves, rounds, last };
 }
 
-/** Panels of each stream that a thread reads in a K-block, at least, where columns are cut. */
-const LONG_RUN = 16;
+/** Panels of a thread in a K-block, at least, where columns are cut: 160 KB of int4, in up to eight streams. */
+const LONG_RUN = 64;
 
 /**
  * How threads share one row where K is long and N short: one takes the first K-blocks, the others are taken one by one. Cut along
@@ -135,10 +135,9 @@ export function cutDepth(
   panels: number,
   threads: number,
   chunkMacs: number = CHUNK_MACS,
-  unit = 1,
 ): Depth | undefined {
   const isDeep = blocks >= 4 * threads && blocks <= MAX_CHUNKS && blockMacs >= chunkMacs;
-  if (threads === 1 || !isDeep || panels >= LONG_RUN * unit * threads) return undefined;
+  if (threads === 1 || !isDeep || panels >= LONG_RUN * threads) return undefined;
   const first = Math.floor(blocks / threads);
   const rest = blocks - first;
   const chunks = new Int32Array(CHUNK_WORDS * (1 + rest));
@@ -193,7 +192,7 @@ export function cutsFor(read: { readonly count: number; readonly chunkMacs: numb
       chunkTable(rows.size < rows.total ? rows : cutElements(rows.total, K, read.count, read.chunkMacs), uncut(1)),
     product: (rows, panelMacs, panels, unit) =>
       chunkTable(rows, panelsOf(rows.total, panelMacs, panels, rowChunksOf(rows), unit) ?? uncut(panels)),
-    depth: (blocks, blockMacs, panels, unit) => cutDepth(blocks, blockMacs, panels, read.count, read.chunkMacs, unit),
+    depth: (blocks, blockMacs, panels) => cutDepth(blocks, blockMacs, panels, read.count, read.chunkMacs),
     panels: (rows, macs, panels) => chunkTable({ total: 1, size: 1 }, panelsOf(rows, macs, panels) ?? uncut(panels)),
     joint(parts, panelMacs, unit = 1) {
       const cut = panelsOf(1, panelMacs, unitsOf(parts, unit), 1, unit);

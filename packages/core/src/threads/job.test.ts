@@ -113,12 +113,11 @@ describe('jobs', () => {
       blocks: fc.integer({ min: 1, max: 300 }),
       panels: fc.integer({ min: 1, max: 300 }),
       threads: fc.integer({ min: 1, max: MAX_THREADS }),
-      unit: fc.constantFrom(1, 4, 8),
       chunkMacs: fc.constantFrom(1, undefined),
     });
     fc.assert(
-      fc.property(shapes, ({ blocks, panels, threads, unit, chunkMacs }) => {
-        const depth = cutDepth(blocks, 256 * PANEL * panels, panels, threads, chunkMacs, unit);
+      fc.property(shapes, ({ blocks, panels, threads, chunkMacs }) => {
+        const depth = cutDepth(blocks, 256 * PANEL * panels, panels, threads, chunkMacs);
         const isPossible = blocks >= 4 * threads && blocks <= MAX_CHUNKS && threads > 1;
         if (!isPossible) expect(depth).toBeUndefined();
         if (!depth) return;
@@ -134,7 +133,7 @@ describe('jobs', () => {
       }),
       { numRuns: 300 },
     );
-    const cut = (blocks: number, panels: number) => cutDepth(blocks, 256 * PANEL * panels, panels, 2, undefined, 4);
+    const cut = (blocks: number, panels: number) => cutDepth(blocks, 256 * PANEL * panels, panels, 2);
     expect(cut(19, 56)).toMatchObject({ first: 9, rest: 10 });
     expect(cut(19, 128)).toBeUndefined();
     expect(cut(4, 56)).toBeUndefined();

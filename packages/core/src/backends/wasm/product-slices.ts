@@ -165,7 +165,7 @@ function bindRanges(
     const rivals = rows === 1 ? rivalsOf(runtime, [product], [width], options, call) : undefined;
     const depth =
       rows === 1 && panels === layout.panels
-        ? cuts.depth(Math.ceil(layout.paddedK / K_BLOCK), K_BLOCK * PANEL * panels, panels, options.streams)
+        ? cuts.depth(Math.ceil(layout.paddedK / K_BLOCK), K_BLOCK * PANEL * panels, panels)
         : undefined;
     const chunks = depth?.chunks ?? cuts.product(cut, PANEL * layout.paddedK, panels, options.streams);
     const parts = depth && deepParts(options, layout, row, depth.first);
