@@ -137,6 +137,54 @@ export function threadSuite(spoiled: SpoiledWorker): void {
       },
     );
 
+    /** K-blocks for a cut along K of two threads: eight and a short one. */
+    const deep: WeightShape = { ...shape, N: 100, K: 8 * 256 + 96 };
+
+    it.each([2, 3])('one row is cut along K where K is long and N short, on %i threads', async (threads) => {
+      const backend = await create(threads);
+      const shapes: WeightShape[] = [
+        deep,
+        { ...deep, asymmetric: true, scale: 'f16' },
+        { ...deep, blockSize: 128, K: 16 * 256 },
+        { ...deep, format: 'int8', blockSize: null, K: 12 * 256 },
+        { ...deep, format: 'mxfp4', K: 12 * 256 + 32 },
+      ];
+      for (const [i, of] of shapes.entries())
+        for (const block of ['row', 256, 32] as const) {
+          const jobs = watchJobs();
+          for (const seed of [2 * i, 2 * i + 1]) check(backend, of, 1, seed, block);
+          const blocks = Math.ceil(of.K / 256);
+          const isDeep = blocks >= 4 * threads;
+          expect(jobs.some(({ chunks }) => chunks === 1 + blocks - Math.floor(blocks / threads))).toBe(isDeep);
+          Reflect.deleteProperty(threadPool(), 'run');
+          check(backend, of, 2, i, block);
+        }
+    });
+
+    it.each([
+      ['hangs in gemm', before("if (id.startsWith('gemm')) Atomics.wait(word, 0, 0)")],
+      ['hangs in the end, after all of gemm', before("if (id.startsWith('end')) Atomics.wait(word, 0, 0)")],
+      ['dies', dyingKernels],
+    ])('one row that is cut along K is right where a worker %s', async (_, spoil) => {
+      const next = random(3);
+      const of = { ...deep, N: 480 };
+      const weights = randomWeights(next, of);
+      const x = gaussians(next, of.K);
+      const [bias, multiply, residual] = [1, 2, 3].map(() => gaussians(next, of.N));
+      const options = { bias, activation: 'silu', multiply, residual } as const;
+      const want = single.matmul(x, single.prepare(weights), options);
+      const backend = await create(2, () => spoiled(spoil));
+      threadPool().patienceMs = 20;
+      const prepared = backend.prepare(weights);
+      const jobs = watchJobs();
+      for (let i = 0; i < 5000 && !jobs.some(({ lost }) => lost); i++) {
+        expect(firstDifference(backend.matmul(x, prepared, options), want)).toBe(-1);
+        if (i % 20 === 0) await sleep(1); // a worker that is awake takes part
+      }
+      expect(jobs.some(({ lost }) => lost)).toBe(true);
+      expect(firstDifference(backend.matmul(x, prepared, options), want)).toBe(-1);
+    });
+
     it.each([1, 2])(
       'calls of one row that are repeated, with one thing or another changed in between, on %i threads',
       async (threads) => {

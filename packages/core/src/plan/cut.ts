@@ -19,6 +19,15 @@ export const CHUNK_WORDS = 5;
 /** Everything in one chunk: `rows` rows, `panels` panels. */
 export const whole = (rows = 1, panels = 1): Int32Array => Int32Array.from(rows ? [0, rows, 0, panels, 0] : []);
 
+/** A product of one row that is cut along K. */
+export interface Depth {
+  /** K-blocks that the first chunk adds up; part 0. */
+  readonly first: number;
+  /** The others: each is a chunk whose row is its number, of part 1, or 2 for the last one, which may be shorter. */
+  readonly rest: number;
+  readonly chunks: Int32Array;
+}
+
 /**
  * Cuts of calls for the threads there are; tables of their chunks, in the order in which they are claimed. `panelMacs`: multiplications
  * of a row and a panel.
@@ -34,6 +43,8 @@ export interface Cuts {
   decomposed(rows: RowCut, K: number): Int32Array;
   /** A product. @param unit panels that stay together */
   product(rows: RowCut, panelMacs: number, panels: number, unit?: number): Int32Array;
+  /** One row along K instead; `undefined`: it is not. @param blockMacs multiplications of a K-block */
+  depth(blocks: number, blockMacs: number, panels: number): Depth | undefined;
   /** Panels of a call that takes all rows at once. */
   panels(rows: number, panelMacs: number, panels: number): Int32Array;
   /** One row of several matrices as one call; `undefined`: nothing is shared. @param panelsOf panels of each */
@@ -47,6 +58,7 @@ export const ONE_THREAD: Cuts = {
   productRows: (total) => ({ total, size: total }),
   decomposed: ({ total }) => whole(total),
   product: ({ total }, _, panels) => whole(total, panels),
+  depth: () => undefined,
   panels: (_, __, panels) => whole(1, panels),
   joint: () => undefined,
 };

@@ -27,8 +27,8 @@ export const panelsPerRange = (rows: number, panels: number): number =>
 
 /**
  * Whole panels are written straight to `out` if it has room for them; everything else is computed in ranges and copied.
- * With a fused end there are ranges, too, so that it finds the results in the cache. The same goes for several rows on
- * one thread: every K-block adds to y, which then stays in L2.
+ * With a fused end there are ranges, too, so that it finds the results in the cache. The same goes for several rows: every K-block
+ * adds to y, which then stays in L2.
  */
 export function columnRanges(
   rows: number,
@@ -45,7 +45,13 @@ export function columnRanges(
       ranges.push({ first: at, panels: count, direct, width: Math.min(PANEL * count, N - PANEL * at) });
     }
   };
-  cut(0, wholePanels, hasEnd || (threads === 1 && rows > 1) ? most : wholePanels, true);
+  // Threads share a range, and take at most half of their part at a time (plan/share.ts).
+  const isShared = threads > 1 && !hasEnd;
+  const step = isShared ? evenStep(wholePanels, 2 * threads * most) : most;
+  cut(0, wholePanels, rows > 1 || hasEnd ? step : wholePanels, true);
   cut(wholePanels, panels, most, false);
   return ranges;
 }
+
+/** Of so few ranges as possible, which are as large as each other. */
+const evenStep = (panels: number, most: number): number => Math.ceil(panels / Math.ceil(panels / most));

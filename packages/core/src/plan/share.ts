@@ -2,7 +2,7 @@
  * How threads share a kernel call: in chunks along rows and panels. Pure arithmetic, done once when a call is bound; a
  * thread that runs a chunk reads where it lies. A page with one thread does not load this file.
  */
-import { CHUNK_WORDS, type Cuts, MAX_CHUNKS, type RowCut } from './cut.ts';
+import { CHUNK_WORDS, type Cuts, type Depth, MAX_CHUNKS, type RowCut } from './cut.ts';
 
 /**
  * A cut of panels into chunks that get smaller: one half of them, or three quarters, in equal chunks, one per thread; then as much of
@@ -122,6 +122,32 @@ export function cutPanels(
   return { total: panels, unit, early: threads, leaves, rounds, last };
 }
 
+/** Panels of a thread in a K-block, at least, where columns are cut: 160 KB of int4, in up to eight streams. */
+const LONG_RUN = 64;
+
+/**
+ * How threads share one row where K is long and N short: one takes the first K-blocks, the others are taken one by one. Cut along
+ * columns, every chunk would begin its streams of weights anew after a few KB, in each K-block.
+ */
+export function cutDepth(
+  blocks: number,
+  blockMacs: number,
+  panels: number,
+  threads: number,
+  chunkMacs: number = CHUNK_MACS,
+): Depth | undefined {
+  const isDeep = blocks >= 4 * threads && blocks <= MAX_CHUNKS && blockMacs >= chunkMacs;
+  if (threads === 1 || !isDeep || panels >= LONG_RUN * threads) return undefined;
+  const first = Math.floor(blocks / threads);
+  const rest = blocks - first;
+  const chunks = new Int32Array(CHUNK_WORDS * (1 + rest));
+  for (let i = 0; i <= rest; i++) {
+    const part = i === 0 ? 0 : i < rest ? 1 : 2;
+    chunks.set([part && first + i - 1, 1, 0, panels, part], CHUNK_WORDS * i);
+  }
+  return { first, rest, chunks };
+}
+
 /** Rows that a panel's widening is worth, and that register tiles of 2, 3, 4 and 6 rows fill. */
 const ROW_STEP = 12;
 
@@ -166,6 +192,7 @@ export function cutsFor(read: { readonly count: number; readonly chunkMacs: numb
       chunkTable(rows.size < rows.total ? rows : cutElements(rows.total, K, read.count, read.chunkMacs), uncut(1)),
     product: (rows, panelMacs, panels, unit) =>
       chunkTable(rows, panelsOf(rows.total, panelMacs, panels, rowChunksOf(rows), unit) ?? uncut(panels)),
+    depth: (blocks, blockMacs, panels) => cutDepth(blocks, blockMacs, panels, read.count, read.chunkMacs),
     panels: (rows, macs, panels) => chunkTable({ total: 1, size: 1 }, panelsOf(rows, macs, panels) ?? uncut(panels)),
     joint(parts, panelMacs, unit = 1) {
       const cut = panelsOf(1, panelMacs, unitsOf(parts, unit), 1, unit);

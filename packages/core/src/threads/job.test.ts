@@ -1,9 +1,10 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { PANEL } from '../formats/format.ts';
-import { MAX_CHUNKS, MAX_PARTS, MAX_THREADS, ONE_THREAD } from '../plan/cut.ts';
+import { CHUNK_WORDS, MAX_CHUNKS, MAX_PARTS, MAX_THREADS, ONE_THREAD } from '../plan/cut.ts';
 import {
   chunkTable,
+  cutDepth,
   cutElements,
   cutPanels,
   cutRows,
@@ -105,6 +106,38 @@ describe('jobs', () => {
   it('cut rows only where panels are few', () => {
     expect(cutRows(128, PANEL * 4096, 8, 2)).toEqual({ total: 128, size: 128 });
     expect(cutRows(128, PANEL * 4096, 2, 2)).toEqual({ total: 128, size: 36 });
+  });
+
+  it('of one row along K take each K-block once, where K is long and N short', () => {
+    const shapes = fc.record({
+      blocks: fc.integer({ min: 1, max: 300 }),
+      panels: fc.integer({ min: 1, max: 300 }),
+      threads: fc.integer({ min: 1, max: MAX_THREADS }),
+      chunkMacs: fc.constantFrom(1, undefined),
+    });
+    fc.assert(
+      fc.property(shapes, ({ blocks, panels, threads, chunkMacs }) => {
+        const depth = cutDepth(blocks, 256 * PANEL * panels, panels, threads, chunkMacs);
+        const isPossible = blocks >= 4 * threads && blocks <= MAX_CHUNKS && threads > 1;
+        if (!isPossible) expect(depth).toBeUndefined();
+        if (!depth) return;
+        const { first, rest, chunks } = depth;
+        expect(first).toBeGreaterThan(0);
+        expect(first + rest).toBe(blocks);
+        const table = Array.from({ length: chunks.length / CHUNK_WORDS }, (_, i) => [
+          ...chunks.subarray(CHUNK_WORDS * i, CHUNK_WORDS * (i + 1)),
+        ]);
+        expect(table.length).toBeLessThanOrEqual(MAX_CHUNKS);
+        const alone = Array.from({ length: rest }, (_, i) => [first + i, 1, 0, panels, i === rest - 1 ? 2 : 1]);
+        expect(table).toEqual([[0, 1, 0, panels, 0], ...alone]);
+      }),
+      { numRuns: 300 },
+    );
+    const cut = (blocks: number, panels: number) => cutDepth(blocks, 256 * PANEL * panels, panels, 2);
+    expect(cut(19, 56)).toMatchObject({ first: 9, rest: 10 });
+    expect(cut(19, 128)).toBeUndefined();
+    expect(cut(4, 56)).toBeUndefined();
+    expect(cut(19, 16)).toBeUndefined(); // little work
   });
 
   it('add up all that an argument depends on, for any thread, at addresses beyond 2 GiB', () => {

@@ -134,7 +134,7 @@ export class ProductCall {
         widen,
         ...products.flatMap(({ decompose, ranges }) => [
           decompose,
-          ...ranges.flatMap(({ gemm, end, narrow }) => [gemm, end, narrow]),
+          ...ranges.flatMap(({ gemm, sums, end, narrow }) => [gemm, ...sums, end, narrow]),
         ]),
       ])
       .filter((kernel) => kernel !== undefined);
@@ -234,10 +234,12 @@ export class ProductCall {
     places[PLACES.channelScales] = matrix.address + matrix.layout.panelBytes + 4 * column;
     places[PLACES.bias] = bias && bias + 4 * column;
     places[PLACES.y] = y;
+    places[PLACES.partials] = scratch.at('partials');
     places[PLACES.multiply] = addressOf(multiply, 'multiply');
     places[PLACES.residual] = addressOf(residual, 'residual');
     places[PLACES.out] = out.mode === 2 ? y : out.address + floatBytes(outType) * offset;
-    range.gemm.place(places, 0, range.part);
+    for (const part of range.parts) range.gemm.place(places, 0, part);
+    for (const sum of range.sums) sum.place(places);
     range.end?.place(places);
     range.narrow?.place(places);
   }
@@ -256,7 +258,7 @@ export class ProductCall {
     late: (() => void) | undefined,
   ): (() => void) | undefined {
     const { arena, scratch } = this.#runtime;
-    const { gemm, end, narrow, first, panels, width } = range;
+    const { gemm, sums, end, narrow, first, panels, width } = range;
     const { multiply, residual, out, matrix } = product;
     const stride = PANEL * panels;
     const isStaged = multiply.staged || residual.staged || out.staged;
@@ -266,7 +268,9 @@ export class ProductCall {
     if (block && residual.staged)
       stageBlock(arena.memory, scratch.at('residual'), stride, residual.values(arena), block);
     gemm.run(true, late);
-    while (end && !end.run(false)) gemm.run(true); // it works in place: its input is computed again
+    for (const sum of sums) sum.run(true);
+    // It works in place: its input is computed again.
+    while (end && !end.run(false)) for (const kernel of [gemm, ...sums]) kernel.run(true);
     narrow?.run(true);
     if (!block || !out.staged) return undefined;
     return () => deliver(arena.memory, y, stride, out.values(arena), block);
@@ -310,9 +314,11 @@ function inTurn({ widen, products, joint }: BoundSlice): [BoundKernel[], number[
   const first = kernels.length - 1;
   for (const { decompose, ranges } of products) {
     if (!joint) add(decompose);
-    for (const { gemm, end, narrow } of ranges) {
+    for (const { gemm, sums, end, narrow } of ranges) {
+      const restart = joint ? first : kernels.length;
       if (!joint) add(gemm);
-      add(end, joint ? first : kernels.length - 1);
+      for (const sum of sums) add(sum);
+      add(end, restart);
       add(narrow);
     }
   }

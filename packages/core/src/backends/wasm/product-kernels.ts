@@ -5,11 +5,11 @@
 import type { ActivationId } from '../../activations/contract.ts';
 import { type DecomposedRow, type DecomposeOptions, decomposeSpec } from '../../decompose/decompose.wasm.ts';
 import { widenSpec } from '../../decompose/widen.wasm.ts';
-import { PANEL } from '../../formats/format.ts';
+import { K_BLOCK, K_STEP, PANEL, stepBytes } from '../../formats/format.ts';
 import type { FloatType, HalfType } from '../../formats/half.ts';
 import type { PackedLayout } from '../../formats/layout.ts';
 import { type GemmOptions, SCRATCH_BYTES } from '../../gemm/options.ts';
-import { gemmSpec } from '../../gemm/registry.ts';
+import { type GemmArg, gemmSpec } from '../../gemm/registry.ts';
 import { type Arg, type KernelCall, kernelCall } from '../../kernel-spec.ts';
 import { endSpec } from '../../recombine/end.wasm.ts';
 import { narrowSpec } from '../../recombine/narrow.wasm.ts';
@@ -30,14 +30,16 @@ export const PLACES = {
   multiply: 11,
   residual: 12,
   out: 13,
+  partials: 14,
 } as const;
 export type Places = number[];
 
 const at = (place: keyof typeof PLACES, more?: Omit<Arg, 'operand'>): Arg => ({ operand: PLACES[place], ...more });
 /** Bytes of a panel's columns in a row of f32. */
 const COLUMNS = 4 * PANEL;
-/** Of an operand that may be absent: address 0, which stays 0. */
-const optional = (place: keyof typeof PLACES, isThere: boolean): Arg => at(place, { perPanel: isThere ? COLUMNS : 0 });
+/** Of an operand that may be absent: 0, then. */
+const optional = (place: keyof typeof PLACES, isThere: boolean): Arg | number =>
+  isThere ? at(place, { perPanel: COLUMNS }) : 0;
 
 /** Half precision to f32. */
 export const widenCall = (type: HalfType, count: number): KernelCall =>
@@ -65,13 +67,14 @@ export function decomposeCall(
   });
 }
 
-/** @param yStride bytes between rows of y */
+/** @param yStride bytes between rows of y @param own arguments in place of these */
 export function gemmCall(
   options: GemmOptions,
   layout: PackedLayout,
   row: DecomposedRow,
   yStride: number,
   hasBias: boolean,
+  own?: Partial<Record<GemmArg, Arg | number>>,
 ): KernelCall {
   return kernelCall(gemmSpec, options, {
     x: at('q', { perRow: row.q }),
@@ -88,7 +91,31 @@ export function gemmCall(
     panels: layout.panels,
     first: at('first', { perPanel: 1 }),
     count: { panels: 1 },
+    ...own,
   });
+}
+
+/**
+ * Arguments of one row's product in parts along K (plan/cut.ts: `Depth`), whose rows are K-blocks: the first ones make y, and each of the
+ * others leaves among the partial sums what has to be added to it, in their order (docs/msd.md, eq. 7: u).
+ */
+export function deepParts(
+  options: GemmOptions,
+  layout: PackedLayout,
+  { qBlock }: DecomposedRow,
+  first: number,
+): KernelCall['args'][] {
+  const { headBytes, paddedK, panels, span } = layout;
+  const sums = 4 * (K_BLOCK / K_STEP);
+  const block = { q: qBlock, qBlock, sums, scales: options.activationBlock === 32 ? sums : 4 };
+  const perRow = COLUMNS * panels;
+  const part = (K: number, own?: Partial<Record<GemmArg, Arg>>) =>
+    gemmCall(options, layout, block, perRow, false, { K, ...own }).args;
+  const ofBlock = {
+    w: at('w', { perRow: panels * ((K_BLOCK / span) * headBytes + (K_BLOCK / 4) * stepBytes(options.format)) }),
+    y: at('partials', { perRow, value: -first * perRow }),
+  };
+  return [part(first * K_BLOCK), part(K_BLOCK, ofBlock), part(paddedK % K_BLOCK || K_BLOCK, ofBlock)];
 }
 
 /** Bytes between rows of what the end reads and writes; `undefined`: absent. */
@@ -98,13 +125,19 @@ export interface EndStrides {
   readonly residual: number | undefined;
 }
 
-export const endCall = (activation: ActivationId | undefined, rows: number, strides: EndStrides): KernelCall =>
+/** @param residual where the residual lies */
+export const endCall = (
+  activation: ActivationId | undefined,
+  rows: number,
+  strides: EndStrides,
+  residual: 'residual' | 'partials' | 'bias' = 'residual',
+): KernelCall =>
   kernelCall(endSpec, activation, {
     y: at('y', { perPanel: COLUMNS }),
     yStride: strides.y,
     multiply: optional('multiply', strides.multiply !== undefined),
     multiplyStride: strides.multiply ?? 0,
-    residual: optional('residual', strides.residual !== undefined),
+    residual: optional(residual, strides.residual !== undefined),
     residualStride: strides.residual ?? 0,
     M: rows,
     vectors: { panels: PANEL / 4 },

@@ -12,7 +12,7 @@ import { MAX_PARTS, type RowCut, whole } from '../../plan/cut.ts';
 import { type ColumnRange, columnRanges, slicesOf } from '../../plan/ranges.ts';
 import { BoundKernel, type Rivals } from './bound-kernel.ts';
 import type { Product } from './product.ts';
-import { decomposeCall, endCall, gemmCall, narrowCall, widenCall } from './product-kernels.ts';
+import { decomposeCall, deepParts, endCall, gemmCall, narrowCall, widenCall } from './product-kernels.ts';
 import type { Runtime } from './runtime.ts';
 
 /** How x is read and decomposed. */
@@ -25,9 +25,12 @@ export interface Activations {
 
 export interface BoundRange extends ColumnRange {
   readonly call: KernelCall;
-  /** The kernel that computes it: its own, or the joint one of the slice, of which it is a part. */
+  /** The kernel that computes it: its own with all of its parts, or the joint one of the slice, of which it is a part. */
   readonly gemm: BoundKernel;
-  readonly part: number;
+  readonly parts: readonly number[];
+  /** Where K was cut: what adds up the partial sums, and their bytes. */
+  readonly sums: readonly BoundKernel[];
+  readonly partialBytes: number;
   readonly end: BoundKernel | undefined;
   /** Writes y from scratch to `out`, or converts it before it is copied from there. */
   readonly narrow: BoundKernel | undefined;
@@ -88,7 +91,7 @@ function bindSlice(
   if (!joint) return { rows, widen, products: bound, joint };
   const parts = bound.map((product, part) => ({
     ...product,
-    ranges: product.ranges.map((range) => ({ ...range, gemm: joint, part })),
+    ranges: product.ranges.map((range) => ({ ...range, gemm: joint, parts: [part], sums: [], partialBytes: 0 })),
   }));
   return { rows, widen, products: parts, joint };
 }
@@ -159,17 +162,24 @@ function bindRanges(
     const outStride = floatBytes(outType) * (out.mode === 2 ? PANEL * panels : N);
     const isCopied = range.direct || (out.mode === 2 && outType === 'f32');
     const call = gemmCall(options, layout, row, y, bias.mode > 0);
+    const rivals = rows === 1 ? rivalsOf(runtime, [product], [width], options, call) : undefined;
+    const depth =
+      rows === 1 && panels === layout.panels
+        ? cuts.depth(Math.ceil(layout.paddedK / K_BLOCK), K_BLOCK * PANEL * panels, panels)
+        : undefined;
+    const chunks = depth?.chunks ?? cuts.product(cut, PANEL * layout.paddedK, panels, options.streams);
+    const parts = depth && deepParts(options, layout, row, depth.first);
+    const sum = (residual: 'partials' | 'bias', count: number) => {
+      const strides = { y: 0, multiply: undefined, residual: staged };
+      return new BoundKernel(runtime, endCall(undefined, count, strides, residual), whole(1, panels));
+    };
     return {
       ...range,
       call,
-      gemm: new BoundKernel(
-        runtime,
-        call,
-        cuts.product(cut, PANEL * layout.paddedK, panels, options.streams),
-        undefined,
-        rows === 1 ? rivalsOf(runtime, [product], [width], options, call) : undefined,
-      ),
-      part: 0,
+      gemm: new BoundKernel(runtime, call, chunks, parts, rivals),
+      parts: parts ? [0, 1, 2] : [0],
+      sums: depth ? [sum('partials', depth.rest), ...(bias.mode > 0 ? [sum('bias', 1)] : [])] : [],
+      partialBytes: depth ? staged * depth.rest : 0,
       end: hasEnd
         ? new BoundKernel(runtime, endCall(activation, rows, strides), cuts.panels(rows, PANEL * END_MACS, panels))
         : undefined,
@@ -200,7 +210,7 @@ export function scratchSizes(
 ): Record<string, number> {
   const rows = Math.max(0, ...slices.map((slice) => slice.rows));
   const row = decomposedRow({ decomposition, operands: 'i16' }, K); // none is larger
-  const largest = (bytes: (product: Product, range: ColumnRange, rows: number) => number) =>
+  const largest = (bytes: (product: Product, range: BoundRange, rows: number) => number) =>
     Math.max(
       0,
       ...slices.flatMap((slice) =>
@@ -214,6 +224,7 @@ export function scratchSizes(
     sums: rows * row.sums,
     scales: rows * row.scales,
     widened: SCRATCH_BYTES * threads,
+    partials: largest((_, { partialBytes }) => partialBytes),
     y: yBuffers(products, threads) * largest((_, range, rows) => (range.direct ? 0 : block(range, rows))),
     bias: Math.max(0, ...products.map(({ bias, matrix }) => (bias.mode === 2 ? 4 * PANEL * matrix.layout.panels : 0))),
     multiply: largest(({ multiply }, range, rows) => (multiply.mode === 2 ? block(range, rows) : 0)),
