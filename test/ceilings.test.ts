@@ -96,7 +96,7 @@ describe('chunks of @msd/onnx, gzipped', () => {
     'execute/ort-side': 7_000,
     'execute/pack-threads': 2_500, // in Node, with more than 32 MB of weights
     'execute/warm-model': 1_500, // fetched beside the file of a page's first model
-    'program/pack-kernels': 2_700, // fetched with more than 4 MB of weights
+    'program/pack-kernels': 3_200, // fetched with more than 4 MB of weights
     'program/pack-recipe': 1_000, // in Node, with more than 32 MB of weights
     'read/locate': 4_500,
     'threads/pool': 4_500, // with how calls are cut for threads

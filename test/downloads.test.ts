@@ -106,7 +106,7 @@ async function download(name: string, model: Uint8Array, { prompt, steps, option
 }
 
 /** Gzipped, of all that is downloaded for a language model in MatMulNBits. docs/onnx.md says what it consists of. */
-const CEILING = 130_000;
+const CEILING = 130_100;
 const MOST_REQUESTS = 13;
 
 describe('bytes of code that a session downloads', () => {
@@ -134,9 +134,9 @@ describe('bytes of code that a session downloads', () => {
   });
 
   it.skipIf(!existsSync(forms)).each([
-    ['llama-gqa-q8', 138_000], // with the kernels that pack more than 4 MB of weights
+    ['llama-gqa-q8', 138_700], // with the kernels that pack more than 4 MB of weights
     ['bert-q8', 205_000],
-    ['whisper-decoder-q4', 208_900],
+    ['whisper-decoder-q4', 209_600],
   ])('%s (skipped without ../shared)', { timeout: 120_000 }, async (name, ceiling) => {
     const { forms: all } = (await import(forms)) as { readonly forms: Readonly<Record<string, Form>> };
     const { build, pass } = all[name]!;

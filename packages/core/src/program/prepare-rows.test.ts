@@ -12,6 +12,7 @@ import { packSpec } from '../formats/pack.wasm.ts';
 import { packedShape, packWeights } from '../formats/packed.ts';
 import { dequantizeWeights } from '../formats/quantize.ts';
 import type { QuantizedWeights } from '../formats/weights.ts';
+import { zerosSpec } from '../formats/zeros.wasm.ts';
 import { familyOf } from '../kernel-spec.ts';
 import { packKernels, preparedAs, preparedRows, prepareRows, reserveRows, type WeightRows } from './prepare-rows.ts';
 
@@ -59,8 +60,8 @@ function insideOf(
 
 describe('packing by a kernel', () => {
   it('is what its spec says', () => {
-    for (const family of [familyOf(packSpec), familyOf(headsSpec)]) checkFamily(family);
-    expect([kernelHashes(packSpec), kernelHashes(headsSpec)].flat()).toMatchSnapshot();
+    for (const family of [familyOf(packSpec), familyOf(headsSpec), familyOf(zerosSpec)]) checkFamily(family);
+    expect([kernelHashes(packSpec), kernelHashes(headsSpec), kernelHashes(zerosSpec)].flat()).toMatchSnapshot();
   });
 
   it.each(KINDS)('gives the bytes that JavaScript gives: $format', async ({ format, blockSizes }) => {

@@ -58,11 +58,11 @@ const MOST_THREADS = 3;
 const UNIT_BYTES = 2 ** 20;
 const PANEL = 16;
 
-/** A matrix that has a recipe: its file, by number, where its codes and scales begin there, and its address. */
+/** A matrix that has a recipe: its file, by number, where the recipe's parts begin there, and its address. */
 interface Source {
   readonly recipe: PackRecipe;
   readonly file: number;
-  readonly begin: readonly [codes: number, scales: number];
+  readonly begin: readonly number[];
   readonly to: number;
 }
 
@@ -175,10 +175,11 @@ export class PackThreads {
   #divide(place: Place, { recipes, rangeOf }: Packing, numbers: Map<number, number>): readonly Source[] {
     const { matrix, handle } = place;
     const begin = this.#units.length;
-    const [codes, scales] = matrix.stored?.map(rangeOf) ?? [];
-    const fd = codes?.source.descriptor;
-    const found = fd !== undefined && scales?.source === codes?.source ? this.#recipeOf(place, recipes) : undefined;
-    const isWhole = [codes, scales].every((range, i) => range?.length === matrix.N * (found?.parts[i]?.rowBytes ?? 0));
+    const ranges = matrix.stored?.map(rangeOf) ?? [];
+    const file = ranges[0]?.source;
+    const isOneFile = file?.descriptor !== undefined && ranges.every((range) => range?.source === file);
+    const found = isOneFile ? this.#recipeOf(place, recipes) : undefined;
+    const isWhole = found?.parts.every(({ rowBytes }, i) => ranges[i]?.length === matrix.N * rowBytes);
     const recipe = isWhole ? found : undefined;
     const cut = (source: number | undefined, first: number, end: number, most: number): void => {
       for (; first < end; first += most) this.#units.push({ source, first, end: Math.min(first + most, end), place });
@@ -193,9 +194,9 @@ export class PackThreads {
     const slabBytes = recipe.rows * recipe.parts[0].rowBytes;
     cut(this.#sources++, 0, rows, recipe.rows * Math.max(1, Math.floor(UNIT_BYTES / slabBytes)));
     this.#parts.set(place, { begin, end: this.#units.length, rows });
-    const file = numbers.get(fd!) ?? numbers.size;
-    numbers.set(fd!, file);
-    return [{ recipe, file, begin: [codes!.offset, scales!.offset], to: handle.ptr }];
+    const fd = file!.descriptor!;
+    if (!numbers.has(fd)) numbers.set(fd, numbers.size);
+    return [{ recipe, file: numbers.get(fd)!, begin: ranges.map((range) => range!.offset), to: handle.ptr }];
   }
 
   #recipeOf({ matrix, recipe }: Place, recipes: PackRecipes): PackRecipe | undefined {
