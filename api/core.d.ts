@@ -707,7 +707,7 @@ export type PackKernels = typeof packerOf;
 export interface PackRecipe {
     readonly rows: number;
     readonly stagingBytes: number;
-    readonly parts: readonly [PackPart, PackPart];
+    readonly parts: readonly PackPart[];
     readonly kernels: readonly PackKernel[];
     readonly calls: readonly {
         readonly kernel: number;

@@ -20,13 +20,18 @@ export type PackCodes = (k0: number, kEnd: number, at: number, panelBytes: numbe
 /** Writes the scales of so many heads from k0 on, of all rows; the rest as {@link PackCodes}. */
 export type PackScales = (k0: number, heads: number, at: number, panelBytes: number) => void;
 
-/** Which rows are packed, and who moves their codes and scales. */
+/** Writes the zero points of heads; the rest as {@link PackScales}. */
+export type PackZeros = PackScales;
+
+/** Which rows are packed, and who moves their codes, scales and zero points. */
 export interface PackOptions {
   /** Row of the matrix that the first row of `weights` is, a multiple of 16. Default 0. */
   readonly first?: number;
   /** Default: JavaScript. */
   readonly codes?: PackCodes | undefined;
   readonly scales?: PackScales | undefined;
+  /** With `scales`. */
+  readonly zeros?: PackZeros | undefined;
 }
 
 /**
@@ -40,7 +45,7 @@ export function packInto(
   layout: PackedLayout,
   buffer: ArrayBufferLike,
   byteOffset: number,
-  { first = 0, codes = codesInJavaScript(weights, layout, buffer, byteOffset), scales }: PackOptions = {},
+  { first = 0, codes = codesInJavaScript(weights, layout, buffer, byteOffset), scales, zeros }: PackOptions = {},
 ): void {
   const { N, blockSize } = weights;
   const step = stepBytes(formats[weights.format]);
@@ -56,7 +61,8 @@ export function packInto(
     // Codes first: they are most of the bytes, one behind the other, and bring the lines of the heads between them along.
     codes(k0, kEnd, start, bytes);
     scales?.(k0, heads, start, bytes);
-    if (headBytes) for (let n = 0; n < N; n += PANEL) writeHeads(n, k0, heads, start + (n / PANEL) * bytes);
+    zeros?.(k0, heads, start, bytes);
+    if (headBytes && !zeros) for (let n = 0; n < N; n += PANEL) writeHeads(n, k0, heads, start + (n / PANEL) * bytes);
     block += panels * bytes;
   }
   if (blockSize) return;

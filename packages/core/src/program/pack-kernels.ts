@@ -8,12 +8,13 @@ import { PANEL, stepBytes } from '../formats/format.ts';
 import { type HeadBytes, headsSpec } from '../formats/heads.wasm.ts';
 import { formats } from '../formats/index.ts';
 import { fileLayout, type PackedLayout } from '../formats/layout.ts';
-import type { PackCodes, PackScales } from '../formats/pack.ts';
+import type { PackCodes, PackScales, PackZeros } from '../formats/pack.ts';
 import { type PackedBits, packSpec, SET } from '../formats/pack.wasm.ts';
 import type { PackedShape } from '../formats/packed.ts';
 import { scaleKinds } from '../formats/scales.ts';
 import { SCALE_LIMIT } from '../formats/validate.ts';
 import type { QuantizedWeights, WeightShape } from '../formats/weights.ts';
+import { zerosSpec } from '../formats/zeros.wasm.ts';
 import { argsOf, argumentList, type KernelSpec } from '../kernel-spec.ts';
 import { Module } from '../wasm/emitter.ts';
 
@@ -28,6 +29,8 @@ export interface Packer {
   readonly codes: ((slab: QuantizedWeights) => PackCodes) | undefined;
   /** The same of scales, whose values it looks at, too. */
   readonly scales: ((slab: QuantizedWeights) => PackScales) | undefined;
+  /** The same of zero points, where scales are the kernel's. Absent: there are none, or JavaScript moves them. */
+  readonly zeros: ((slab: QuantizedWeights) => PackZeros) | undefined;
   /** Was one of the scales that the kernel has moved since `scales` outside of the contract? */
   sawBadScale(): boolean;
   /** Gives back its memory. */
@@ -51,14 +54,18 @@ export function packerOf(
   const { rowBytes, blocks } = fileLayout(shape);
   const codeBytes = rows * rowBytes;
   const scaleBytes = LARGEST_BYTES + rows * blocks * (bytes ?? 0);
-  const staging = backend.alloc(codeBytes + scaleBytes, 'rows to pack');
+  const zeroBits = bytes ? zeroPointBits(shape) : undefined;
+  const zeroBytes = zeroBits ? rows * zeroRowBytes(shape) : 0;
+  const staging = backend.alloc(codeBytes + scaleBytes + zeroBytes, 'rows to pack');
   const scales = backend.part(staging, codeBytes, scaleBytes);
+  const zeros = backend.part(staging, codeBytes + scaleBytes, zeroBytes);
   const { memory } = backend.arena;
-  const [pack, heads] = [
+  const [pack, heads, points] = [
     isLarge && hasCodeKernel(shape, layout)
       ? kernelOn(memory, packSpec, formats[shape.format].bits as PackedBits)
       : undefined,
     bytes && kernelOn(memory, headsSpec, bytes),
+    zeroBits && kernelOn(memory, zerosSpec, zeroBits),
   ];
   const largest = () => new Uint32Array(backend.arena.memory.buffer, scales.ptr, LARGEST_BYTES / 4);
   return {
@@ -70,6 +77,7 @@ export function packerOf(
         largest().fill(0);
         return kernelScales(heads, scales, slab, layout, to.ptr);
       }),
+    zeros: points && ((slab) => kernelZeros(points, zeros, slab, layout, to.ptr)),
     sawBadScale: () => bytes !== undefined && largest().some((bits) => isBad(bits, bytes)),
     dispose: () => backend.free(staging),
   };
@@ -88,6 +96,15 @@ export function headBytes(shape: PackedShape, { paddedK }: PackedLayout): HeadBy
   const { bytes } = scaleKinds[scale];
   return blockSize && bytes !== 1 && paddedK <= blockSize * fileLayout(shape).blocks ? bytes : undefined;
 }
+
+/** Bits of a stored zero point, if the kernel takes them. */
+export function zeroPointBits({ format, storedZeroPoints }: PackedShape): PackedBits | undefined {
+  const { bits } = formats[format];
+  return storedZeroPoints && bits !== 2 ? bits : undefined;
+}
+
+/** Bytes of a row of zero points. */
+export const zeroRowBytes = (shape: WeightShape): number => fileLayout({ ...shape, N: 1 }).zeroPointBytes;
 
 /** A vector in front of the scales: see heads.wasm.ts. */
 export const LARGEST_BYTES = 16;
@@ -155,7 +172,7 @@ function kernelCodes(
 }
 
 /** Where rows of codes are, and where the matrix is that they are packed into. */
-interface Moved {
+export interface Moved {
   readonly from: number;
   readonly to: number;
   readonly panels: number;
@@ -243,6 +260,54 @@ export function scaleCalls(
     args[TO] = to + at;
     args[TO_PANEL] = panelBytes;
     args[HEADS] = heads;
+    kernel(...args);
+  };
+}
+
+/**
+ * The same of zero points.
+ *
+ * @param staging arena memory for as many rows as there ever are
+ */
+function kernelZeros(
+  kernel: Kernel,
+  { arena, ptr }: ArenaHandle,
+  slab: QuantizedWeights,
+  layout: PackedLayout,
+  to: number,
+): PackZeros {
+  const { N, format } = slab;
+  const zeroPoints = slab.zeroPoints!;
+  const rowBytes = zeroRowBytes(slab);
+  const panels = Math.ceil(N / PANEL);
+  const flip = zeroPoints instanceof Int8Array ? 0x80 : 0;
+  const staged = new Uint8Array(arena.memory.buffer, ptr, panels * PANEL * rowBytes);
+  staged.set(new Uint8Array(zeroPoints.buffer, zeroPoints.byteOffset, zeroPoints.byteLength));
+  // Rows past the last one have those of symmetric codes.
+  staged.fill(formats[format].bits === 4 ? 0x88 : 0x80 ^ flip, N * rowBytes);
+  const bytes = slab.scales.BYTES_PER_ELEMENT as HeadBytes;
+  return zeroCalls(kernel, slab, layout, bytes, { from: ptr, to, panels, flip: flip * 0x01010101 });
+}
+
+/** @param bytes of a scale, sixteen of which lie in front of a head's zero points */
+export function zeroCalls(
+  kernel: Kernel,
+  shape: WeightShape,
+  layout: PackedLayout,
+  bytes: HeadBytes,
+  { from, to, panels, flip }: Moved & { readonly flip: number },
+): PackZeros {
+  const blockSize = shape.blockSize!;
+  const { bits } = formats[shape.format];
+  const toHead = layout.headBytes + (layout.span / 4) * stepBytes(formats[shape.format]);
+  const given = { from, rowBytes: zeroRowBytes(shape), to, toPanel: 0, panels, heads: 0, toHead, first: 0, flip };
+  const { args, place } = listOf(zerosSpec, bits as PackedBits, given);
+  const [TO, TO_PANEL, HEADS, FIRST] = [place('to'), place('toPanel'), place('heads'), place('first')];
+  return (k0, heads, at, panelBytes) => {
+    args[TO] = to + at + PANEL * bytes;
+    args[TO_PANEL] = panelBytes;
+    args[HEADS] = heads;
+    args[FIRST] = Math.floor(k0 / blockSize);
     kernel(...args);
   };
 }

@@ -10,6 +10,7 @@ import type { packInto } from '../formats/pack.ts';
 import { type PackedBits, packSpec } from '../formats/pack.wasm.ts';
 import type { PackedShape } from '../formats/packed.ts';
 import { scaleKinds } from '../formats/scales.ts';
+import { zerosSpec } from '../formats/zeros.wasm.ts';
 import { argsOf, type KernelSpec } from '../kernel-spec.ts';
 import {
   codeCalls,
@@ -19,8 +20,12 @@ import {
   KERNEL_WEIGHTS,
   LARGEST_BYTES,
   LIMIT_BITS,
+  type Moved,
   moduleOf,
   scaleCalls,
+  zeroCalls,
+  zeroPointBits,
+  zeroRowBytes,
 } from './pack-kernels.ts';
 
 /**
@@ -30,10 +35,10 @@ import {
 export interface PackRecipe {
   /** The most rows at a time. */
   readonly rows: number;
-  /** Memory of a thread's own, in bytes from a multiple of 16 on: the largest bits of scales, 16 bytes, and rows of both parts. */
+  /** Memory of a thread's own, in bytes from a multiple of 16 on: the largest bits of scales, 16 bytes, and rows of all parts. */
   readonly stagingBytes: number;
-  /** Codes and scales as a file has them, whose rows follow each other without gaps: where they go in the staging, bytes of a row. */
-  readonly parts: readonly [PackPart, PackPart];
+  /** Codes, scales and zero points as a file has them, whose rows follow each other without gaps: where they go in the staging, bytes of a row. */
+  readonly parts: readonly PackPart[];
   readonly kernels: readonly PackKernel[];
   /** What is called with as many rows, for a staging and a matrix at address 0, to pack the first panels. */
   readonly calls: readonly { readonly kernel: number; readonly args: readonly number[] }[];
@@ -74,30 +79,37 @@ export function recipeOf(
   pack: typeof packInto,
 ): PackRecipe | undefined {
   const bytes = shape.N * shape.K < KERNEL_WEIGHTS ? undefined : headBytes(shape, layout);
-  if (!bytes || shape.storedZeroPoints || !hasCodeKernel(shape, layout)) return undefined;
+  const zeroBits = zeroPointBits(shape);
+  if (!bytes || (shape.storedZeroPoints && !zeroBits) || !hasCodeKernel(shape, layout)) return undefined;
   const { rowBytes, blocks } = fileLayout(shape);
-  const format = formats[shape.format];
+  const codeBits = formats[shape.format].bits as PackedBits;
   const calls: { kernel: number; args: number[] }[] = [];
   const record =
     (kernel: number) =>
     (...args: number[]): void => {
       calls.push({ kernel, args });
     };
-  const parts = [
-    { at: LARGEST_BYTES, rowBytes },
-    { at: LARGEST_BYTES + rows * rowBytes, rowBytes: blocks * bytes },
-  ] as const;
-  const moved = { to: 0, panels: rows / PANEL };
-  const codes = codeCalls(record(0), shape, layout, { ...moved, from: parts[0].at, flip: 0 });
-  const scales = scaleCalls(record(1), shape, layout, bytes, { ...moved, from: parts[1].at, largest: 0 });
+  let stagingBytes = LARGEST_BYTES;
+  const parts: PackPart[] = [];
+  const part = (ofRow: number): Moved => {
+    const from = stagingBytes;
+    parts.push({ at: from, rowBytes: ofRow });
+    stagingBytes += rows * ofRow;
+    return { from, to: 0, panels: rows / PANEL };
+  };
+  const codes = codeCalls(record(0), shape, layout, { ...part(rowBytes), flip: 0 });
+  const scales = scaleCalls(record(1), shape, layout, bytes, { ...part(blocks * bytes), largest: 0 });
+  const kernels = [placed(packSpec, codeBits, shared), placed(headsSpec, bytes, shared)];
+  const zeros = zeroBits && zeroCalls(record(2), shape, layout, bytes, { ...part(zeroRowBytes(shape)), flip: 0 });
+  if (zeroBits) kernels.push(placed(zerosSpec, zeroBits, shared));
   const nothing = new ArrayBuffer(0);
   const rowsAlone = { ...shape, N: rows, data: new Uint8Array(), scales: new scaleKinds[shape.scale].array(nothing) };
-  pack(rowsAlone, layout, nothing, 0, { codes, scales });
+  pack(rowsAlone, layout, nothing, 0, { codes, scales, zeros });
   return {
     rows,
-    stagingBytes: parts[1].at + rows * parts[1].rowBytes,
+    stagingBytes,
     parts,
-    kernels: [placed(packSpec, format.bits as PackedBits, shared), placed(headsSpec, bytes, shared)],
+    kernels,
     calls,
     scaleBytes: bytes,
     limit: bytes === 4 ? LIMIT_BITS : FP16_INFINITY,

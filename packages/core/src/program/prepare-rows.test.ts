@@ -12,6 +12,7 @@ import { packSpec, packVariants } from '../formats/pack.wasm.ts';
 import { packedShape, packWeights } from '../formats/packed.ts';
 import { dequantizeWeights } from '../formats/quantize.ts';
 import type { QuantizedWeights } from '../formats/weights.ts';
+import { zerosSpec, zerosVariants } from '../formats/zeros.wasm.ts';
 import { familyOf } from '../kernel-spec.ts';
 import { packKernels, preparedAs, prepareRows, reserveRows, type WeightRows } from './prepare-rows.ts';
 import { preparedRows } from './prepared-rows.ts';
@@ -60,8 +61,19 @@ function insideOf(
 
 describe('packing by a kernel', () => {
   it('is what its spec says', () => {
-    for (const family of [familyOf(packSpec, packVariants), familyOf(headsSpec, headsVariants)]) checkFamily(family);
-    expect([kernelHashes(packSpec, packVariants), kernelHashes(headsSpec, headsVariants)].flat()).toMatchSnapshot();
+    for (const family of [
+      familyOf(packSpec, packVariants),
+      familyOf(headsSpec, headsVariants),
+      familyOf(zerosSpec, zerosVariants),
+    ])
+      checkFamily(family);
+    expect(
+      [
+        kernelHashes(packSpec, packVariants),
+        kernelHashes(headsSpec, headsVariants),
+        kernelHashes(zerosSpec, zerosVariants),
+      ].flat(),
+    ).toMatchSnapshot();
   });
 
   it.each(KINDS)('gives the bytes that JavaScript gives: $format', async ({ format, blockSizes }) => {

@@ -136,7 +136,8 @@ function fillRows(
       checkRows(slab, { ...shape, N: count }, first, !packer?.scales);
       const codes = packer?.codes?.(slab);
       const scales = packer?.scales?.(slab);
-      packInto(slab, layout, backend.arena.memory.buffer, handle.ptr, { first, codes, scales });
+      const zeros = packer?.zeros?.(slab);
+      packInto(slab, layout, backend.arena.memory.buffer, handle.ptr, { first, codes, scales, zeros });
       if (packer?.sawBadScale()) validateWeights(slab, 'prepareRows');
     }
   } finally {

@@ -188,6 +188,8 @@ export const i16x8 = {
 /** By themselves, what few need: a page that has none of them leaves them out. */
 export const load16Lane = (ptr: I32, lanes: V128, lane: number): V128 =>
   expr('v128', ptr.code, lanes.code, simd(0x55), 1, 0, lane);
+export const load8Lane = (ptr: I32, lanes: V128, lane: number): V128 =>
+  expr('v128', ptr.code, lanes.code, simd(0x54), 0, 0, lane);
 export const maxU16 = (a: V128, b: V128): V128 => expr('v128', a.code, b.code, simd(0x99));
 export const i32x4 = {
   splat: unary<'i32', 'v128'>('v128', simd(0x11)),

@@ -43,6 +43,7 @@ interface System {
 
 interface FileSystem {
   fstatSync(fd: number): FileId;
+  readSync(fd: number, buffer: Uint8Array, offset: number, length: number, position: number): number;
 }
 
 /** What tells files apart. */
@@ -57,11 +58,11 @@ const MOST_THREADS = 3;
 const UNIT_BYTES = 2 ** 20;
 const PANEL = 16;
 
-/** A matrix that has a recipe: its file, by number, where its codes and scales begin there, and its address. */
+/** A matrix that has a recipe: its file, by number, where the recipe's parts begin there, and its address. */
 interface Source {
   readonly recipe: PackRecipe;
   readonly file: number;
-  readonly begin: readonly [codes: number, scales: number];
+  readonly begin: readonly number[];
   readonly to: number;
 }
 
@@ -80,7 +81,7 @@ interface Work {
   readonly units: readonly Unit[];
   readonly sources: readonly Source[];
   readonly files: readonly (FileId & { readonly fd: number })[];
-  /** The thread's number, and the address of its own memory. */
+  /** The thread's number, and the address of memory of its own. */
   readonly thread: number;
   readonly staging: number;
 }
@@ -97,15 +98,20 @@ interface Part {
 
 export class PackThreads {
   readonly #workers: { readonly worker: NodeWorker; isGone: boolean }[] = [];
-  #wake = (): void => {};
-  #packing: (Packing & { readonly arena: ArenaHandle['arena']; readonly memory: WebAssembly.Memory }) | undefined;
+  #waiting: (() => void)[] = [];
+  #packing:
+    | (Packing & Pick<Work, 'memory' | 'sources' | 'files'> & { readonly arena: ArenaHandle['arena'] })
+    | undefined;
   readonly #units: (Unit & { readonly place: Place })[] = [];
   readonly #parts = new Map<Place, Part>();
   /** By shape: layers have the same ones. */
   readonly #recipes = new Map<string, PackRecipe | undefined>();
   #sources = 0;
+  readonly #instances = new Map<WebAssembly.Module, WebAssembly.Instance>();
+  /** Of each thread, and of the main thread. */
   #stagings: ArenaHandle[] = [];
   #state: Int32Array = new Int32Array(0);
+  readonly #fs = builtin<FileSystem>('node:fs')!;
 
   /** Starts them, which takes some 30 ms of other cores. @returns `undefined` where there are no threads, or no core is free */
   static start(): PackThreads | undefined {
@@ -121,12 +127,18 @@ export class PackThreads {
 
   private constructor({ Worker }: Threads, count: number) {
     for (let i = 0; i < count; i++) {
-      const each = { worker: new Worker(`(${work})()`, { eval: true, execArgv: [], name: 'msd pack' }), isGone: false };
+      const each = {
+        worker: new Worker(`(${work})(${packUnit})`, { eval: true, execArgv: [], name: 'msd pack' }),
+        isGone: false,
+      };
+      const wake = (): void => {
+        for (const go of this.#waiting.splice(0)) go();
+      };
       const gone = (): void => {
         each.isGone = true;
-        this.#wake();
+        wake();
       };
-      each.worker.on('message', () => this.#wake());
+      each.worker.on('message', wake);
       each.worker.on('error', gone);
       each.worker.on('exit', gone);
       each.worker.unref();
@@ -143,36 +155,31 @@ export class PackThreads {
     const { arena } = packing.places[0]!.handle;
     const { memory } = arena;
     if (!arena.shared || this.#packing) return;
-    this.#packing = { ...packing, arena, memory };
-    const files = new Map<number, number>();
-    const sources = packing.places.flatMap((place) => this.#divide(place, packing, files));
+    const numbers = new Map<number, number>();
+    const sources = packing.places.flatMap((place) => this.#divide(place, packing, numbers));
     const stagingBytes = sources.reduce((most, { recipe }) => Math.max(most, recipe.stagingBytes), 0);
-    this.#stagings = this.#workers.map(() => arena.alloc(stagingBytes, 'rows to pack'));
+    this.#stagings = [...this.#workers, undefined].map(() => arena.alloc(stagingBytes, 'rows to pack'));
     this.#state = new Int32Array(new SharedArrayBuffer(4 * (WORDS.done + this.#units.length)));
-    const fs = builtin<FileSystem>('node:fs')!;
-    const common = {
-      memory,
-      state: this.#state,
-      words: WORDS,
-      units: this.#units.map(({ source, first, end }) => ({ source, first, end })),
-      sources,
-      files: [...files.keys()].map((fd) => {
-        const { dev, ino } = fs.fstatSync(fd);
-        return { fd, dev, ino };
-      }),
-    };
+    const files = [...numbers.keys()].map((fd) => {
+      const { dev, ino } = this.#fs.fstatSync(fd);
+      return { fd, dev, ino };
+    });
+    this.#packing = { ...packing, arena, memory, sources, files };
+    const units = this.#units.map(({ source, first, end }) => ({ source, first, end }));
+    const common = { memory, sources, files, state: this.#state, words: WORDS, units };
     for (const [thread, { worker }] of this.#workers.entries())
       worker.postMessage({ ...common, thread, staging: this.#stagings[thread]!.ptr } satisfies Work);
   }
 
   /** Makes units of a place. @returns where its rows come from, if threads can pack them */
-  #divide(place: Place, { recipes, rangeOf }: Packing, files: Map<number, number>): readonly Source[] {
+  #divide(place: Place, { recipes, rangeOf }: Packing, numbers: Map<number, number>): readonly Source[] {
     const { matrix, handle } = place;
     const begin = this.#units.length;
-    const [codes, scales] = matrix.stored?.map(rangeOf) ?? [];
-    const fd = codes?.source.descriptor;
-    const found = fd !== undefined && scales?.source === codes?.source ? this.#recipeOf(place, recipes) : undefined;
-    const isWhole = [codes, scales].every((range, i) => range?.length === matrix.N * (found?.parts[i]?.rowBytes ?? 0));
+    const ranges = matrix.stored?.map(rangeOf) ?? [];
+    const file = ranges[0]?.source;
+    const isOneFile = file?.descriptor !== undefined && ranges.every((range) => range?.source === file);
+    const found = isOneFile ? this.#recipeOf(place, recipes) : undefined;
+    const isWhole = found?.parts.every(({ rowBytes }, i) => ranges[i]?.length === matrix.N * rowBytes);
     const recipe = isWhole ? found : undefined;
     const cut = (source: number | undefined, first: number, end: number, most: number): void => {
       for (; first < end; first += most) this.#units.push({ source, first, end: Math.min(first + most, end), place });
@@ -187,9 +194,9 @@ export class PackThreads {
     const slabBytes = recipe.rows * recipe.parts[0].rowBytes;
     cut(this.#sources++, 0, rows, recipe.rows * Math.max(1, Math.floor(UNIT_BYTES / slabBytes)));
     this.#parts.set(place, { begin, end: this.#units.length, rows });
-    const file = files.get(fd!) ?? files.size;
-    files.set(fd!, file);
-    return [{ recipe, file, begin: [codes!.offset, scales!.offset], to: handle.ptr }];
+    const fd = file!.descriptor!;
+    if (!numbers.has(fd)) numbers.set(fd, numbers.size);
+    return [{ recipe, file: numbers.get(fd)!, begin: ranges.map((range) => range!.offset), to: handle.ptr }];
   }
 
   #recipeOf({ matrix, recipe }: Place, recipes: PackRecipes): PackRecipe | undefined {
@@ -216,7 +223,7 @@ export class PackThreads {
       const next = Atomics.add(this.#state, WORDS.next, 1);
       if (next < this.#units.length) this.#packUnit(next);
       else {
-        // What threads do not take, since they are gone or something is wrong with it, the main thread does: it knows what to say.
+        // What threads leave, since they are gone or something is wrong with it.
         await this.#rest();
         for (let i = begin; i < end; i++) if (this.#isLeft(i, i + 1)) this.#packUnit(i);
       }
@@ -237,10 +244,22 @@ export class PackThreads {
   }
 
   #packUnit(i: number): void {
-    const { source, first, end, place } = this.#units[i]!;
+    const unit = this.#units[i]!;
+    const { source, first, end, place } = unit;
     // What is only touched will be filled as a whole.
-    if (source !== undefined) place.fill(place.matrix.open(), this.#packing!.kernels, { first, end });
+    if (source !== undefined && !this.#follow(unit))
+      place.fill(place.matrix.open(), this.#packing!.kernels, { first, end }); // it knows what to say
     Atomics.store(this.#state, WORDS.done + i, 1);
+  }
+
+  /** @returns whether a unit could be packed by its recipe */
+  #follow(unit: Unit): boolean {
+    try {
+      const staging = this.#stagings.at(-1)!.ptr;
+      return packUnit(this.#fs, { ...this.#packing!, staging }, unit, this.#instances);
+    } catch {
+      return false;
+    }
   }
 
   /** Waits until no thread is at work. Those that have not begun are not waited for. */
@@ -248,9 +267,7 @@ export class PackThreads {
     // Nothing else may keep the process alive meanwhile.
     for (const { worker } of this.#workers) worker.ref();
     while (this.#workers.some(({ isGone }, i) => !isGone && Atomics.load(this.#state, WORDS.atWork + i) !== 0))
-      await new Promise<void>((resolve) => {
-        this.#wake = resolve;
-      });
+      await new Promise<void>((resolve) => this.#waiting.push(resolve));
     for (const { worker } of this.#workers) worker.unref();
   }
 
@@ -266,15 +283,62 @@ export class PackThreads {
   }
 }
 
-/** Threads get the text of this function, so it uses nothing from outside itself, and names no inner function. */
-function work(): void {
+/**
+ * Packs rows of a source. Threads get the text of this function and of the next, so they use nothing from outside themselves, and name no
+ * inner function.
+ *
+ * @returns is it done? Not if the file has no such rows, or a scale is out of the contract
+ */
+function packUnit(
+  fs: FileSystem,
+  { memory, sources, files, staging }: Pick<Work, 'memory' | 'sources' | 'files' | 'staging'>,
+  { source: number, first: begin, end }: Unit,
+  instances: Map<WebAssembly.Module, WebAssembly.Instance>,
+): boolean {
+  const source = sources[number!]!;
+  const { rows, parts, kernels, calls, limit, scaleBytes } = source.recipe;
+  const { fd, dev, ino } = files[source.file]!;
+  const bytes = new Uint8Array(memory.buffer);
+  // Some engines number a thread's files on their own.
+  const stats = fs.fstatSync(fd);
+  if (stats.dev !== dev || stats.ino !== ino) return false;
+  bytes.fill(0, staging, staging + 16);
+  for (let first = begin; first < end; first += rows) {
+    const count = Math.min(rows, end - first);
+    for (let i = 0; i < parts.length; i++) {
+      const { at, rowBytes } = parts[i]!;
+      const length = count * rowBytes;
+      for (let done = 0; done < length; ) {
+        const from = source.begin[i]! + first * rowBytes + done;
+        const got = fs.readSync(fd, bytes, staging + at + done, length - done, from);
+        if (got <= 0) return false;
+        done += got;
+      }
+    }
+    for (const { kernel, args } of calls) {
+      const { id, module, from, to, toPanel, panels, largest } = kernels[kernel]!;
+      if (!instances.has(module)) instances.set(module, new WebAssembly.Instance(module, { env: { memory } }));
+      const own = args.slice();
+      own[from]! += staging;
+      own[to]! += source.to + (first / 16) * own[toPanel]!;
+      own[panels] = count / 16;
+      if (largest !== undefined) own[largest] = staging;
+      (instances.get(module)!.exports[id] as (...args: number[]) => void)(...own);
+    }
+  }
+  const largest = new DataView(memory.buffer, staging, 16);
+  for (let i = 0; i < 16; i += scaleBytes)
+    if ((scaleBytes === 4 ? largest.getUint32(i, true) : largest.getUint16(i, true)) >= limit) return false;
+  return true;
+}
+
+function work(pack: typeof packUnit): void {
   // biome-ignore lint/suspicious/noExplicitAny: Node's modules, without their types
   const builtins = (globalThis as any).process.getBuiltinModule;
-  const fs = builtins('node:fs');
   const port = builtins('node:worker_threads').parentPort;
-  port.once('message', ({ memory, state, words, units, sources, files, thread, staging }: Work) => {
-    const bytes = new Uint8Array(memory.buffer);
-    const largest = new DataView(memory.buffer);
+  port.once('message', (given: Work) => {
+    const { memory, state, words, units, thread } = given;
+    const fs = builtins('node:fs');
     const instances = new Map<WebAssembly.Module, WebAssembly.Instance>();
     // In this order: who stops it looks whether it is at work.
     Atomics.store(state, words.atWork + thread, 1);
@@ -282,46 +346,9 @@ function work(): void {
       const at = Atomics.load(state, words.stop) ? units.length : Atomics.add(state, words.next, 1);
       const unit = units[at];
       if (!unit) break;
-      const source = sources[unit.source ?? -1];
-      if (!source) {
-        bytes.fill(0, unit.first, unit.end);
-        Atomics.store(state, words.done + at, 1);
-        continue;
-      }
-      const { rows, parts, kernels, calls, limit, scaleBytes } = source.recipe;
-      const { fd, dev, ino } = files[source.file]!;
-      // Some engines number a thread's files on their own.
-      const stats = fs.fstatSync(fd);
-      let isRight = stats.dev === dev && stats.ino === ino;
-      bytes.fill(0, staging, staging + 16);
-      for (let first = unit.first; isRight && first < unit.end; first += rows) {
-        const count = Math.min(rows, unit.end - first);
-        for (let i = 0; i < parts.length; i++) {
-          const { at, rowBytes } = parts[i]!;
-          let from = source.begin[i]! + first * rowBytes;
-          let to = staging + at;
-          for (let left = count * rowBytes; isRight && left > 0; ) {
-            const got = fs.readSync(fd, bytes, to, left, from);
-            isRight = got > 0;
-            from += got;
-            to += got;
-            left -= got;
-          }
-        }
-        for (const { kernel, args } of isRight ? calls : []) {
-          const { id, module, from, to, toPanel, panels, largest } = kernels[kernel]!;
-          if (!instances.has(module)) instances.set(module, new WebAssembly.Instance(module, { env: { memory } }));
-          const own = args.slice();
-          own[from]! += staging;
-          own[to]! += source.to + (first / 16) * own[toPanel]!;
-          own[panels] = count / 16;
-          if (largest !== undefined) own[largest] = staging;
-          (instances.get(module)!.exports[id] as (...args: number[]) => void)(...own);
-        }
-      }
-      for (let i = staging; i < staging + 16; i += scaleBytes)
-        if ((scaleBytes === 4 ? largest.getUint32(i, true) : largest.getUint16(i, true)) >= limit) isRight = false;
-      if (isRight) Atomics.store(state, words.done + at, 1);
+      if (unit.source === undefined) new Uint8Array(memory.buffer).fill(0, unit.first, unit.end);
+      else if (!pack(fs, given, unit, instances)) continue;
+      Atomics.store(state, words.done + at, 1);
     }
     Atomics.store(state, words.atWork + thread, 0);
     port.postMessage(0);

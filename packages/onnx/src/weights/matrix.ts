@@ -19,8 +19,8 @@ export interface Matrix extends Omit<PackedShape, 'version'> {
   readonly fileBytes: number;
   /** What it is made of, where other matrices may be made of it, too. */
   readonly tensors?: readonly TensorRef[];
-  /** Its codes, unsigned, and its scales, if their rows lie in these tensors as `open` returns them. */
-  readonly stored?: readonly [codes: TensorRef, scales: TensorRef];
+  /** Its codes, scales and zero points, unsigned, if their rows lie in these tensors as `open` returns them. */
+  readonly stored?: readonly TensorRef[];
   /** Key of a matrix with the same codes and scales: it is the same packed bytes, read in this format. */
   readonly bytesOf?: string;
   /** Once it is packed: what was lost when it was quantized. Absent: the file has it as it is. */

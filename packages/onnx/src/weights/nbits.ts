@@ -25,6 +25,7 @@ type ReadCodes = (n: number, count: number) => Uint8Array;
 export function nBitsMatrix(nBits: NBits, floats?: () => ReadCodes): Matrix {
   const { format, N, K, blockSize, data, scales, zeroPoints } = nBits;
   const isHalf = scales.elemType === FLOAT16;
+  const tensors = [data, scales, ...(zeroPoints ? [zeroPoints] : [])];
   return {
     key: matrixKey('nbits', [format, N, K, blockSize], [data, scales, zeroPoints]),
     format,
@@ -34,8 +35,8 @@ export function nBitsMatrix(nBits: NBits, floats?: () => ReadCodes): Matrix {
     storedZeroPoints: zeroPoints !== undefined,
     scale: isHalf ? 'f16' : 'f32',
     fileBytes: bytesOf(data, scales, zeroPoints),
-    tensors: [data, scales, ...(zeroPoints ? [zeroPoints] : [])],
-    ...(!zeroPoints && { stored: [data, scales] as const }),
+    tensors,
+    ...(!floats && { stored: tensors }),
     open() {
       const [readData, readScales] = [partReader(data), partReader(scales)];
       const readZeroPoints = zeroPoints && (floats?.() ?? zeroPointReader(nBits, zeroPoints));
