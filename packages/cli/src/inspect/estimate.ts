@@ -121,9 +121,10 @@ const waits = ({ multiply, read }: CallTime['parts']): boolean => read > multipl
  *
  * @param hereMs what the run takes here
  * @param here what it was expected to take
+ * @param within of the rates here: there is nothing better for a phone
  */
-export function phoneMs(work: Work, hereMs: number, here: Expected, components: 1 | 2): number {
-  const there = expectedOf(work, PHONE, { components });
+export function phoneMs(work: Work, hereMs: number, here: Expected, components: 1 | 2, within = 1): number {
+  const there = expectedOf(work, { ...PHONE, within }, { components });
   const rest = Math.max(0, hereMs - (here.ms - here.parts.rest - here.parts.cold));
   return there.ms - there.parts.rest + PHONE.slowdown * rest;
 }

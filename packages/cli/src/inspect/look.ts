@@ -170,7 +170,7 @@ function figuresOf(
   const hereMs = measuredMs ?? expected.ms;
   return {
     ...{ tokens, past, macs, msdShare: macs > 0 ? msdMacs / macs : 0, hereMs, expected },
-    phoneMs: phoneMs(work, hereMs, expected, components),
+    phoneMs: phoneMs(work, hereMs, expected, components, rates.within),
     ...(plainMs !== undefined && { plainMs }),
   };
 }
