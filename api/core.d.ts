@@ -702,7 +702,7 @@ export interface OpWork<O = unknown> {
 
 export declare const PAGE_KEYS = 64;
 
-export type PackKernels = typeof packerOf;
+export type PackKernels = typeof packKernels;
 
 export interface PackRecipe {
     readonly rows: number;
@@ -717,7 +717,7 @@ export interface PackRecipe {
     readonly limit: number;
 }
 
-export type PackRecipes = typeof recipeOf;
+export type PackRecipes = typeof packRecipes;
 
 export interface ProductEnd {
     readonly activation?: ActivationId | undefined;
@@ -817,9 +817,9 @@ export declare const elementCount: (dims: readonly number[]) => number;
 
 export declare const headMajor: (heads: number, rows: number, size: number) => HeadStrides;
 
-export declare const packKernels: () => Promise<PackKernels>;
+export declare function packKernels(backend: WasmBackend, shape: PackedShape, layout: PackedLayout, { rows, to }: Packing): Packer;
 
-export declare const packRecipes: () => Promise<PackRecipes>;
+export declare function packRecipes(shape: PackedShape, layout: PackedLayout, rows: number, shared: boolean, pack: typeof packInto): PackRecipe | undefined;
 
 export declare function prepareRows(backend: WasmBackend, source: WeightRows, kernels?: PackKernels): PreparedWeights;
 

@@ -97,7 +97,7 @@ const isSame = (a: Uint8Array, b: Uint8Array): boolean => Buffer.compare(a, b) =
 
 /** What the main thread makes of them. */
 async function expected(matrices: Matrices): Promise<readonly Uint8Array[]> {
-  const [all, kernels] = [await places(matrices, false), await packKernels()];
+  const [all, kernels] = [await places(matrices, false), packKernels];
   for (const { matrix, fill } of all) fill(matrix.open(), kernels);
   return all.map(bytesOf);
 }
@@ -112,7 +112,7 @@ interface Way {
 /** Packs them as a session does. @returns their bytes, and which the threads or the main thread packed by units */
 async function packed(matrices: Matrices, { waitMs = 0, meanwhile }: Way, debug = true) {
   const all = await places(matrices, true, debug);
-  const [kernels, recipes] = [await packKernels(), await packRecipes()];
+  const [kernels, recipes] = [packKernels, packRecipes];
   const started = PackThreads.start()!;
   const fills = all.map((place) => vi.spyOn(place, 'fill'));
   started.begin({ places: all, kernels, recipes, rangeOf: tensorRange });
@@ -235,7 +235,7 @@ describe.runIf(isPossible)('packs the same bytes', () => {
 
   it('of nothing, if memory is not shared, and after the end', async () => {
     const matrices = writeForms();
-    const [kernels, recipes] = [await packKernels(), await packRecipes()];
+    const [kernels, recipes] = [packKernels, packRecipes];
     const all = await places(matrices, false);
     const started = PackThreads.start()!;
     started.begin({ places: all, kernels, recipes, rangeOf: tensorRange });
@@ -279,7 +279,7 @@ describe.runIf(isPossible)('tells of what is wrong as the main thread does', () 
 
   it('of what a turn throws', async () => {
     const all = await places(writeForms(), true);
-    const [kernels, recipes] = [await packKernels(), await packRecipes()];
+    const [kernels, recipes] = [packKernels, packRecipes];
     const started = PackThreads.start()!;
     started.begin({ places: all, kernels, recipes, rangeOf: tensorRange });
     const turn = () => Promise.reject(new Error('stopped'));

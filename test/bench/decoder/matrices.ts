@@ -23,7 +23,6 @@ export async function prepareMatrices(
 ): Promise<Matrices> {
   const fileBytes = matrices.reduce((sum, { data, scales }) => sum + data.length + scales.length, 0);
   const backend = await createThreadedBackend({ threads, initialBytes: Math.ceil(1.02 * fileBytes) + 2 ** 20 });
-  const kernels = await packKernels();
   let staged = new Uint8Array(0);
   const prepared = matrices.map(({ N, K, data, scales }) => {
     const shape = { format: 'int4', N, K, blockSize: BLOCK_SIZE } as const;
@@ -44,7 +43,7 @@ export async function prepareMatrices(
         };
       },
     };
-    return prepareRows(backend, source, kernels);
+    return prepareRows(backend, source, packKernels);
   });
   reader.close();
   return { backend, prepared, fileBytes };

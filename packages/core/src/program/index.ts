@@ -26,12 +26,11 @@ export type {
 export { roundHalfEven } from '../numbers.ts';
 export { byteLength, byteSize, elementCount } from '../ops/op.ts';
 export { askEngine } from '../wasm/features.ts';
-export type { PackRecipe } from './pack-recipe.ts';
+export { packKernels } from './pack-kernels.ts';
+export { type PackRecipe, packRecipes } from './pack-recipe.ts';
 export {
   type PackKernels,
   type PackRecipes,
-  packKernels,
-  packRecipes,
   preparedAs,
   prepareRows,
   type ReservedRows,

@@ -1,6 +1,6 @@
 /**
- * Kernels that pack rows of a matrix: codes and scales. What they do not take, JavaScript packs. They are fetched for large models:
- * see packKernels of prepare-rows.ts.
+ * Kernels that pack rows of a matrix: codes and scales. What they do not take, JavaScript packs. Small
+ * models can do without: import it on demand.
  */
 import type { ArenaHandle } from '../backends/arena.ts';
 import type { WasmBackend } from '../backends/wasm/backend.ts';
@@ -43,7 +43,7 @@ export interface Packing {
   readonly to: ArenaHandle;
 }
 
-export function packerOf(
+export function packKernels(
   backend: WasmBackend,
   shape: PackedShape,
   layout: PackedLayout,

@@ -1,7 +1,4 @@
-/**
- * How threads pack a matrix that they read themselves. JavaScript fetches this where there are such threads: see packRecipes of
- * prepare-rows.ts.
- */
+/** How threads pack a matrix that they read themselves, for JavaScript where there are such threads: import it on demand. */
 import { PANEL } from '../formats/format.ts';
 import { headsSpec } from '../formats/heads.wasm.ts';
 import { formats } from '../formats/index.ts';
@@ -71,7 +68,7 @@ interface PackKernel {
  * @param pack `packInto`, handed over: pages have it elsewhere
  * @returns `undefined` if JavaScript has a part in it
  */
-export function recipeOf(
+export function packRecipes(
   shape: PackedShape,
   layout: PackedLayout,
   rows: number,

@@ -14,7 +14,8 @@ import { dequantizeWeights } from '../formats/quantize.ts';
 import type { QuantizedWeights } from '../formats/weights.ts';
 import { zerosSpec, zerosVariants } from '../formats/zeros.wasm.ts';
 import { familyOf } from '../kernel-spec.ts';
-import { packKernels, preparedAs, prepareRows, reserveRows, type WeightRows } from './prepare-rows.ts';
+import { packKernels } from './pack-kernels.ts';
+import { preparedAs, prepareRows, reserveRows, type WeightRows } from './prepare-rows.ts';
 import { preparedRows } from './prepared-rows.ts';
 
 /** Large enough for the kernel, several slabs of rows, and ends that are no whole panels or blocks. */
@@ -77,7 +78,7 @@ describe('packing by a kernel', () => {
   });
 
   it.each(KINDS)('gives the bytes that JavaScript gives: $format', async ({ format, blockSizes }) => {
-    const [backend, kernels] = [await createBackend('wasm', { debug: true }), await packKernels()];
+    const [backend, kernels] = [await createBackend('wasm', { debug: true }), packKernels];
     const next = random(1);
     for (const blockSize of blockSizes)
       for (const asymmetric of formats[format].asymmetric === false ? [false] : [false, true])
@@ -158,7 +159,7 @@ describe('prepareRows', () => {
   const source = (rows: WeightRows['rows']): WeightRows => ({ ...packedShape(weights), rows });
 
   it('takes a matrix some rows at a time, where they are put or where they lie', async () => {
-    const [backend, kernels] = [await createBackend('wasm'), await packKernels()];
+    const [backend, kernels] = [await createBackend('wasm'), packKernels];
     const want = packWeights(weights).bytes;
     for (const [inPlace, by] of [false, true].flatMap((each) => [
       [each, kernels] as const,
@@ -186,7 +187,7 @@ describe('prepareRows', () => {
   });
 
   it('refuses rows that are not of the matrix, and leaves nothing', async () => {
-    const [backend, kernels] = [await createBackend('wasm'), await packKernels()];
+    const [backend, kernels] = [await createBackend('wasm'), packKernels];
     const bad: [WeightRows['rows'], string][] = [
       [(n, count) => rowsOf(weights, n, n + count - 1), 'prepareRows: rows from 0 on expected N 1000, got 999.'],
       [
@@ -212,7 +213,7 @@ describe('a scale outside of the contract', () => {
   const good = { f32: Math.fround(limit * (1 - 2 ** -24)), f16: 0xfbff };
 
   it.each(['f32', 'f16'] as const)('is named wherever it stands: %s', async (scale) => {
-    const [backend, kernels] = [await createBackend('wasm', { debug: true }), await packKernels()];
+    const [backend, kernels] = [await createBackend('wasm', { debug: true }), packKernels];
     const shape = { format: 'int4', N: 1013, K: 288, blockSize: 32, asymmetric: false, scale } as const;
     const weights = rawWeights(random(7), shape, () => 0.25);
     const { scales } = weights;

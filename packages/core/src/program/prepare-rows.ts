@@ -11,8 +11,8 @@ import { packInto } from '../formats/pack.ts';
 import { layoutOf, type PackedShape } from '../formats/packed.ts';
 import { validateShape, validateWeights } from '../formats/validate.ts';
 import type { FormatId, QuantizedWeights } from '../formats/weights.ts';
-import type { packerOf } from './pack-kernels.ts';
-import type { PackRecipe, recipeOf } from './pack-recipe.ts';
+import type { packKernels } from './pack-kernels.ts';
+import type { PackRecipe, packRecipes } from './pack-recipe.ts';
 
 /** A matrix that is read some rows at a time, from a file for instance. */
 export interface WeightRows extends Omit<PackedShape, 'version'> {
@@ -30,17 +30,11 @@ export type WeightRowsShape = Omit<WeightRows, 'rows'>;
 /** Bytes of rows that are read at a time: what stays in the cache of one core beside its panels. */
 const SLAB_BYTES = 2 ** 18;
 
-/** Kernels that pack rows: several times as fast as JavaScript. */
-export type PackKernels = typeof packerOf;
+/** Kernels that pack rows (`packKernels`): several times as fast as JavaScript. Small models can do without their code. */
+export type PackKernels = typeof packKernels;
 
-/** Fetches them: code of its own, which small models do without. */
-export const packKernels = async (): Promise<PackKernels> => (await import('./pack-kernels.ts')).packerOf;
-
-/** Says how threads pack matrices that they read themselves. */
-export type PackRecipes = typeof recipeOf;
-
-/** Fetches it: code of its own, too, as pages have no such threads. */
-export const packRecipes = async (): Promise<PackRecipes> => (await import('./pack-recipe.ts')).recipeOf;
+/** Says how threads pack matrices that they read themselves (`packRecipes`). */
+export type PackRecipes = typeof packRecipes;
 
 /** A matrix with its place in memory, into which nothing has been packed yet. */
 export interface ReservedRows {
@@ -50,7 +44,7 @@ export interface ReservedRows {
   /**
    * Packs the rows, from the first one on.
    *
-   * @param kernels of {@link packKernels}. Default: JavaScript does it, with the same bytes
+   * @param kernels of `packKernels`. Default: JavaScript does it, with the same bytes
    * @param range which of them. Default: all
    * @throws as `backend.prepare`, at the first rows that are wrong; the place stays the matrix's
    */
@@ -58,7 +52,7 @@ export interface ReservedRows {
   /**
    * How threads that share the memory may pack it instead, from unsigned codes. Matrices of one shape have the same recipe.
    *
-   * @param recipes of {@link packRecipes}
+   * @param recipes of `packRecipes`
    * @returns `undefined` if JavaScript has a part in it
    */
   recipe(recipes: PackRecipes): PackRecipe | undefined;

@@ -1,5 +1,4 @@
 /** Threads that will pack weights, started while a model is still read: in Node, if it has much that they may pack. */
-import { packRecipes } from '@msd/core/program';
 import { builtin } from '../read/builtin.ts';
 import type { ModelRecord } from '../read/model.ts';
 import type { TensorRef } from '../read/tensor.ts';
@@ -15,9 +14,11 @@ const CODES: ReadonlySet<number> = new Set([2, 3, 21, 22]);
 /** Has the engine threads that read files? Then memory is shared, whatever runs on it: kernels are compiled for one kind of memory. */
 export const hasPackThreads = (): boolean => builtin('node:worker_threads') !== undefined;
 
+export const fetchRecipes = (): Promise<typeof import('./packing-recipes.ts')> => import('./packing-recipes.ts');
+
 export async function startPackThreads(): StartedThreads {
   if (!hasPackThreads()) return undefined;
-  void packRecipes().catch(() => {}); // for later: whoever waits for it is told
+  void fetchRecipes().catch(() => {}); // for later: whoever waits for it is told
   return (await import('./pack-threads.ts')).PackThreads.start();
 }
 

@@ -12,7 +12,7 @@ import {
   packedByteLength,
   type WasmBackend,
 } from '@msd/core';
-import { byteSize, packKernels, packRecipes } from '@msd/core/program';
+import { byteSize } from '@msd/core/program';
 import { countOf } from '../dims.ts';
 import { type Info, tensorElements } from '../ir/info.ts';
 import type { ReadRows, Resource, Slot } from '../ops/lowering.ts';
@@ -24,7 +24,7 @@ import type { Matrix } from '../weights/matrix.ts';
 import { arrivedTensor, isArriving } from './arriving-place.ts';
 import type { SessionRequest } from './options.ts';
 import { packMatrices, reserveMatrices } from './pack.ts';
-import { hasPackThreads, type StartedThreads, startPackThreads } from './pack-threads-early.ts';
+import { fetchRecipes, hasPackThreads, type StartedThreads, startPackThreads } from './pack-threads-early.ts';
 import { openTable } from './table.ts';
 
 type Kind<K extends Resource['kind']> = Extract<Resource, { kind: K }>;
@@ -85,11 +85,12 @@ export async function reserveResidents(
   };
   try {
     const { prepared, places } = reserveMatrices(backend, matrices);
-    const fetching = initialBytes < KERNEL_BYTES ? undefined : packKernels();
+    const fetching = initialBytes < KERNEL_BYTES ? undefined : import('./packing.ts');
     fetching?.catch(() => {}); // whoever fills it is told
     if (threads) {
-      const [kernels, recipes] = await Promise.all([fetching!, packRecipes()]);
-      threads.begin({ places, kernels, recipes, rangeOf: tensorRange });
+      const [{ packing }, { recipes }] = await Promise.all([fetching!, fetchRecipes()]);
+      const how = { kernels: packing.packKernels, recipes: recipes.packRecipes };
+      threads.begin({ places, ...how, rangeOf: tensorRange });
     }
     if (matrices.length > 0) backend.askTiles();
     const placed = constants.map((each) => placeOf(backend, each));
@@ -100,7 +101,7 @@ export async function reserveResidents(
     twinning?.catch(() => {});
     const fill = async (): Promise<void> => {
       let packed = 0;
-      const kernels = await fetching;
+      const kernels = (await fetching)?.packing.packKernels;
       const arriving = { tensors, kept: all.flatMap((each) => tensorsBeside(each, resources)) };
       await packMatrices(places, arriving, { watch, threads, kernels }, (matrix) => {
         packed += matrix.fileBytes;
