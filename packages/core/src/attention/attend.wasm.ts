@@ -43,7 +43,7 @@ export interface AttendOptions {
   readonly unroll?: Unroll | undefined;
 }
 
-const READING = { widen: false, apart: false, crowded: false };
+const READING = { widen: false, apart: false };
 const ARGS = ['work', 'first', 'count', 'thread'] as const;
 
 export const attendSpec: KernelSpec<AttendOptions, (typeof ARGS)[number]> = {

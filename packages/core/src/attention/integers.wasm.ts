@@ -145,7 +145,6 @@ function digitsByInt16(f: Func, toInteger: V128): IntegerReader {
     words: 2,
     operands: 1,
     sums: 2,
-    surplus: false,
     dot: (x, w, acc) => (acc ? i32x4.add(acc, i32x4.dotI16x8S(x, w)) : i32x4.dotI16x8S(x, w)),
     integers: (acc) =>
       acc.map(([high, low]) => f32x4.add(f32x4.mul(f32x4.convertI32x4S(high), base), f32x4.convertI32x4S(low))),
@@ -337,7 +336,7 @@ const WIDE_ROWS = 5;
 
 /** int8 for the carrier i16, unpacked. */
 function wideInt8(f: Func, kUnroll: Unroll): NonNullable<IntegerReader['wide']> {
-  const carrier = carrierOf(I16, int8, PER_CHANNEL, { widen: true, apart: false, crowded: false });
+  const carrier = carrierOf(I16, int8, PER_CHANNEL, { widen: true, apart: false });
   const { block, integers, widening } = carrier.open(f, 4);
   const [reader, packed] = [block(i32.const(0)), widening(i32.const(0))];
   return {

@@ -68,7 +68,7 @@ export interface Carrier {
   /** acc + Σ over the lane's k, or the sum alone. */
   dot(x: V128, w: V128, acc?: V128): V128;
   /** Is `start` what sums of whole chunks have too much, to be taken off? Then it is made by shifts alone. */
-  readonly surplus: boolean;
+  readonly surplus?: boolean | undefined;
 }
 export interface OpenCarrier {
   /** What tiles read; `zeroCodes` is where a block has them. */
@@ -92,7 +92,7 @@ export interface Reading {
   /** They do so in turns of one step: in a loop for each operand where there are two. */
   readonly apart: boolean;
   /** No register is left for a mask then: 16 columns. */
-  readonly crowded: boolean;
+  readonly crowded?: boolean;
 }
 
 export const carrierOf = (
@@ -106,7 +106,7 @@ function i16(format: WeightFormat, variant: WeightVariant, { widen, crowded, sha
   const { storedZeroPoints } = variant;
   // Blocks of 16 have no Σq of their own.
   const exact = widen || !fitsI8(variant);
-  const surplus = !!shared && !format.table && !storedZeroPoints;
+  const surplus = shared && !format.table && !storedZeroPoints;
   return {
     name: 'i16',
     stepK: widen ? 2 : 4,
@@ -171,7 +171,6 @@ function i8(
     operands: 1,
     sums: digits,
     widensZeroCodes: storedZeroPoints,
-    surplus: false,
     dot: (x, w, acc = ZERO) => dot(x, w, acc),
     open(f, vectors) {
       const packed = format.codes(f, { laneBits: 8, nested });
@@ -226,14 +225,20 @@ function nestedSums(
   { bits }: WeightFormat,
   { zeroCode, nested }: CodeReader,
   { storedZeroPoints }: WeightVariant,
-  { less = 0, starts = true, surplus = false } = {},
+  { less = 0, starts = true, surplus }: { less?: number; starts?: boolean; surplus?: boolean | undefined } = {},
 ) {
   const perByte = nested ? 8 / bits : 1;
   const place = (g: number) => g % perByte;
   const high = nested === 'high';
   const shift = eachGroup((g) => (high ? 0 : bits * place(g)));
-  const constant =
-    starts && zeroCode && !storedZeroPoints && !surplus ? f.let(i32x4.splat(i32.const(-zeroCode))) : undefined;
+  // One for each place in a byte: products do not wait for each other.
+  const constants =
+    starts && zeroCode && !storedZeroPoints && !surplus
+      ? range(perByte).map((own) => {
+          const ones = (2 ** (bits * (high ? perByte - own : own + 1)) - 1) / (2 ** bits - 1);
+          return f.let(i32x4.splat(i32.const(-zeroCode * ones)));
+        })
+      : undefined;
   /** What belongs to each group alone, for nested codes. */
   const nest = (single: readonly V128[]): V128[] => {
     const nested = [...single];
@@ -252,8 +257,9 @@ function nestedSums(
       if (storedZeroPoints) return startFrom(negated(at));
       if (!starts || !zeroCode) return undefined;
       return (sum) => {
-        const zero = f.let(constant ? i32x4.mul(sum, constant) : i32x4.shl(sum, Math.log2(zeroCode)));
-        const nested = nest(Array(perByte).fill(zero));
+        const nested = constants
+          ? constants.map((constant) => f.let(i32x4.mul(sum, constant)))
+          : nest(Array(perByte).fill(f.let(i32x4.shl(sum, Math.log2(zeroCode)))));
         return eachGroup((g) => nested[place(g)]);
       };
     },

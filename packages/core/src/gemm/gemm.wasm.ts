@@ -56,9 +56,6 @@ export function gemmKernel(module: Module, options: GemmOptions): void {
   const scalesSize = widen ? widenedHead.scales : scaleBytes(variant);
   const perK = (kCount: I32) => i32.shrU(kCount, Math.log2(stepK)); // steps of a tile
   const startsRow = 4 * (K_BLOCK / chunk);
-  /** Columns of a tile: twice as many if it has half the rows, unless the accumulators would not fit into registers. */
-  const columnsOf = (rows: number) =>
-    !widen && tileN < PANEL && 2 * rows <= tileM && rows * carrier.sums * tileN <= 16 ? 2 * tileN : tileN;
 
   module.func(gemmId(options), i32Params(GEMM_ARGS), (f, p) => {
     const sumsRow = f.let(i32.shrU(p.K, 3));
@@ -111,11 +108,12 @@ export function gemmKernel(module: Module, options: GemmOptions): void {
       type Place = Record<'x' | 'xSums' | 'xScale' | 'y', Local<'i32'>>;
       /** @param apart how many panels after this one each panel of the tile lies */
       function rowsTimesPanels(rows: number, apart: readonly I32[], at: Place) {
-        const tileColumns = columnsOf(rows);
+        // Half the rows may take twice the columns, unless the accumulators would not fit into registers.
+        const isWide = !widen && 2 * rows <= tileM && tileN * rows * carrier.sums <= 16;
+        const tileColumns = isWide ? Math.min(PANEL, 2 * tileN) : tileN;
         const vectors = tileColumns / 4;
-        const [stepPart, scalesPart] = [stepBytes(format), scaleBytes(variant)].map(
-          (all) => (all * tileColumns) / PANEL,
-        );
+        const share = tileColumns / PANEL;
+        const stepPart = stepBytes(format) * share;
         const loads = widen ? vectors : stepPart / 16;
         const tiles = apart.map((distance) => ({
           panel: f.let(widen ? p.scratch : distance === HERE ? w : i32.add(w, i32.mul(panelBytes, distance))),
@@ -128,19 +126,19 @@ export function gemmKernel(module: Module, options: GemmOptions): void {
         const panels = tiles.map(({ panel }) => panel);
         // Widened, tiles follow each other. Packed, their columns lie together in each step, and their scales in each head.
         const isPart = !widen && tileColumns < PANEL;
-        const ahead = f.let(i32.const(0));
+        const ahead = f.let(i32.const(0)); // how far a part's scales are ahead of its codes
         f.repeat(PANEL / tileColumns, () => {
-          columnTile(isPart ? panels.map((panel) => f.let(panel)) : panels, ahead);
-          if (isPart) for (const panel of panels) advance(panel, stepPart);
-          if (isPart && blockwise) advance(ahead, scalesPart - stepPart);
+          columnTile(isPart ? panels.map((panel) => f.let(panel)) : panels);
+          if (!isPart) return;
+          for (const panel of panels) advance(panel, stepPart);
+          if (blockwise) advance(ahead, scaleBytes(variant) * share - stepPart);
         });
         advance(at.x, xRow * rows);
         advance(at.xSums, startsAt ? startsRow * rows : i32.mul(sumsRow, rows));
         advance(at.xScale, 4 * rows);
         advance(at.y, i32.mul(p.yStride, rows));
 
-        /** @param ahead bytes that scales of the columns are ahead of where their codes begin */
-        function columnTile(weightsOf: readonly Local<'i32'>[], ahead: I32) {
+        function columnTile(weightsOf: readonly Local<'i32'>[]) {
           const x = range(rows).map((i) => f.let(i32.add(at.x, xRow * i)));
           const xSums = startsAt
             ? [f.let(at.xSums)]

@@ -54,7 +54,7 @@ export function gemmId(options: GemmOptions): string {
 /** Turns of one step are for engines that load the operands of all steps first (backends/wasm/routes.ts, `unroll`). */
 export function readingOf({ widen, tileM, tileN = PANEL, kUnroll = 1, streams = 1 }: GemmOptions): Reading {
   const apart = !widen && tileM > 1 && kUnroll === 1;
-  return { widen, shared: tileM > 1 && streams === 1, apart, crowded: apart && tileN === PANEL };
+  return { widen, shared: tileM > 1 && streams < 2, apart, crowded: apart && tileN === PANEL };
 }
 
 /** In this order. */

@@ -43,7 +43,7 @@ export function gemmOptions(
   if (shape === 'gemv') return { ...common, widen: false, tileM: 1, ...streamsFor(common, kUnroll) };
   const isSplit = splitsPanels(format, variant);
   // Bytes take one operation per vector to unpack, and a pass that only widens waits for memory.
-  const isDirect = shape === 'smallM' || (shape === 'midM' && isSplit && format.bits === 8 && kUnroll > 1);
+  const isDirect = shape === 'smallM' || (shape === 'midM' && format.bits === 8 && kUnroll > 1);
   const widen = format.table || !isDirect;
   if (widen || !isSplit) return { ...rows, widen, tileM: 2 };
   // Rows share what is unpacked. Engines that load the operands of a step first have no registers for a fourth one.

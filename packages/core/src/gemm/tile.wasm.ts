@@ -128,7 +128,7 @@ export function tileProducts(
       if (known) known.set(dot(a, w, known));
       else {
         const start = from(t, i, g, sum);
-        acc[i][g][sum] = f.let(surplus && start ? i32x4.sub(dot(a, w), start) : dot(a, w, start));
+        acc[i][g][sum] = f.let(start && surplus ? i32x4.sub(dot(a, w), start) : dot(a, w, start));
       }
     };
 
