@@ -52,10 +52,10 @@ export function packKernels(
   const isLarge = shape.N * shape.K >= KERNEL_WEIGHTS;
   const bytes = isLarge ? headBytes(shape, layout) : undefined;
   const { rowBytes, blocks } = fileLayout(shape);
-  const codeBytes = rows * rowBytes;
-  const scaleBytes = LARGEST_BYTES + rows * blocks * (bytes ?? 0);
+  const codeBytes = rows * rowBytes + SKEW;
+  const scaleBytes = LARGEST_BYTES + rows * blocks * (bytes ?? 0) + SKEW;
   const zeroBits = bytes ? zeroPointBits(shape) : undefined;
-  const zeroBytes = zeroBits ? rows * zeroRowBytes(shape) : 0;
+  const zeroBytes = zeroBits ? rows * zeroRowBytes(shape) + SKEW : 0;
   const staging = backend.alloc(codeBytes + scaleBytes + zeroBytes, 'rows to pack');
   const scales = backend.part(staging, codeBytes, scaleBytes);
   const zeros = backend.part(staging, codeBytes + scaleBytes, zeroBytes);
@@ -145,6 +145,15 @@ export function moduleOf<P>(spec: KernelSpec<P>, params: P, shared: boolean): We
   return module;
 }
 
+/** Room in front of what is staged, for {@link skewOf}. */
+const SKEW = 16;
+
+/**
+ * How far behind a line rows are staged. V8 copies to shared memory a word at a time between addresses that agree in this, else byte by
+ * byte: eight times as long.
+ */
+const skewOf = ({ byteOffset }: ArrayBufferView): number => byteOffset % 8;
+
 /**
  * Brings the rows to the kernel, and it to them.
  *
@@ -163,11 +172,12 @@ function kernelCodes(
   const panels = Math.ceil(N / PANEL);
   // Whole panels are packed from wherever they are in this memory.
   const isThere = data.buffer === staging.buffer && (N % PANEL === 0 || data.byteOffset === staging.byteOffset);
-  if (!isThere) staging.set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
+  const rows = isThere ? staging : staging.subarray(skewOf(data));
+  if (!isThere) rows.set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
   // Rows past the last one repeat it: their scale is 0.
-  for (let row = N; row < panels * PANEL; row++) staging.copyWithin(row * rowBytes, (N - 1) * rowBytes, N * rowBytes);
+  for (let row = N; row < panels * PANEL; row++) rows.copyWithin(row * rowBytes, (N - 1) * rowBytes, N * rowBytes);
   const flip = data instanceof Int8Array ? 0x80808080 | 0 : 0;
-  const from = isThere ? data.byteOffset : staging.byteOffset;
+  const from = isThere ? data.byteOffset : rows.byteOffset;
   return codeCalls(kernel, slab, layout, { from, to, panels, flip });
 }
 
@@ -232,7 +242,7 @@ function kernelScales(
   const panels = Math.ceil(N / PANEL);
   const { buffer } = arena.memory;
   const isThere = scales.buffer === buffer && N % PANEL === 0;
-  const from = isThere ? scales.byteOffset : ptr + LARGEST_BYTES;
+  const from = isThere ? scales.byteOffset : ptr + LARGEST_BYTES + skewOf(scales);
   if (!isThere) {
     const staged = new Uint8Array(buffer, from, panels * PANEL * rowBytes);
     staged.set(new Uint8Array(scales.buffer, scales.byteOffset, scales.byteLength));
@@ -281,12 +291,13 @@ function kernelZeros(
   const rowBytes = zeroRowBytes(slab);
   const panels = Math.ceil(N / PANEL);
   const flip = zeroPoints instanceof Int8Array ? 0x80 : 0;
-  const staged = new Uint8Array(arena.memory.buffer, ptr, panels * PANEL * rowBytes);
+  const from = ptr + skewOf(zeroPoints);
+  const staged = new Uint8Array(arena.memory.buffer, from, panels * PANEL * rowBytes);
   staged.set(new Uint8Array(zeroPoints.buffer, zeroPoints.byteOffset, zeroPoints.byteLength));
   // Rows past the last one have those of symmetric codes.
   staged.fill(formats[format].bits === 4 ? 0x88 : 0x80 ^ flip, N * rowBytes);
   const bytes = slab.scales.BYTES_PER_ELEMENT as HeadBytes;
-  return zeroCalls(kernel, slab, layout, bytes, { from: ptr, to, panels, flip: flip * 0x01010101 });
+  return zeroCalls(kernel, slab, layout, bytes, { from, to, panels, flip: flip * 0x01010101 });
 }
 
 /** @param bytes of a scale, sixteen of which lie in front of a head's zero points */

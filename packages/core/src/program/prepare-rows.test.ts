@@ -107,6 +107,39 @@ describe('packing by a kernel', () => {
   });
 });
 
+it('packs rows from any address, into shared memory, too', async () => {
+  const kernels = await packKernels();
+  for (const shared of [false, true]) {
+    const backend = await createBackend('wasm', { debug: true, threads: 1, shared });
+    const shape = { format: 'int4', N: 299, K: 896, blockSize: 32, asymmetric: true } as const;
+    const weights = rawWeights(random(9), shape, () => 0.25);
+    const want = packWeights(weights).bytes;
+    for (let skew = 0; skew < 9; skew++) {
+      const moved = (bytes: Uint8Array, by: number): Uint8Array => {
+        const room = new Uint8Array(by + bytes.length).subarray(by);
+        room.set(bytes);
+        return room;
+      };
+      const rows: WeightRows['rows'] = (n, count) => {
+        const slab = rowsOf(weights, n, n + count);
+        const { buffer, byteOffset, byteLength } = slab.scales;
+        const scales = moved(new Uint8Array(buffer, byteOffset, byteLength), 4 * skew);
+        return {
+          ...slab,
+          data: moved(slab.data as Uint8Array, skew),
+          scales: new Float32Array(scales.buffer, scales.byteOffset, byteLength / 4),
+          zeroPoints: moved(slab.zeroPoints as Uint8Array, skew),
+        };
+      };
+      const prepared = prepareRows(backend, { ...packedShape(weights), rows }, kernels);
+      const { address } = prepared as unknown as { readonly address: number };
+      expect(sameBytes(new Uint8Array(backend.arena.memory.buffer, address, want.length), want)).toBe(true);
+      prepared.dispose();
+    }
+    backend.dispose();
+  }
+});
+
 describe('preparedRows', () => {
   it('gives the rows back, wherever memory has moved to, and only of its own matrices', async () => {
     const backend = await createBackend('wasm', { debug: true });

@@ -1,7 +1,7 @@
 /**
  * Threads of Node that pack matrices while the main thread types, plans and binds, which takes about as long. They read the file
  * themselves: rows are packed while they are in a core's cache, and whoever packs them waits for the system to give new memory its
- * pages. A matrix that JavaScript has a part in is the main thread's; threads only write zeros to its place, so that the pages are
+ * pages. A matrix that JavaScript has a part in is the main thread's; threads only write to each page of its place, so that it is
  * there. The main thread packs, too, once it has nothing else to do, and whatever the threads leave.
  */
 import type { ArenaHandle } from '@msd/core';
@@ -339,6 +339,7 @@ function work(pack: typeof packUnit): void {
   port.once('message', (given: Work) => {
     const { memory, state, words, units, thread } = given;
     const fs = builtins('node:fs');
+    const bytes = new Uint8Array(memory.buffer);
     const instances = new Map<WebAssembly.Module, WebAssembly.Instance>();
     // In this order: who stops it looks whether it is at work.
     Atomics.store(state, words.atWork + thread, 1);
@@ -346,8 +347,9 @@ function work(pack: typeof packUnit): void {
       const at = Atomics.load(state, words.stop) ? units.length : Atomics.add(state, words.next, 1);
       const unit = units[at];
       if (!unit) break;
-      if (unit.source === undefined) new Uint8Array(memory.buffer).fill(0, unit.first, unit.end);
-      else if (!pack(fs, given, unit, instances)) continue;
+      if (unit.source !== undefined) {
+        if (!pack(fs, given, unit, instances)) continue;
+      } else for (let byte = unit.first; byte < unit.end; byte += 4096) bytes[byte] = 0; // all of it, engines write one by one
       Atomics.store(state, words.done + at, 1);
     }
     Atomics.store(state, words.atWork + thread, 0);
