@@ -215,6 +215,21 @@ const toleratedWhole: Readonly<Record<string, Uint8Array>> = {
       op('Add', ['h', 'r'], ['y']),
     ],
   }),
+  'an infinite scale, as calibration makes of masks of the lowest float': build({
+    nodes: [
+      matrix.node('x', 'h'),
+      op('QuantizeLinear', ['h', 'infinite', 'zero'], ['q']),
+      op('DequantizeLinear', ['q', 'infinite', 'zero'], ['none']),
+      op('QuantizeLinear', ['none', 'step', 'zero'], ['codes']),
+      op('DequantizeLinear', ['codes', 'step', 'zero'], ['y']),
+    ],
+    initializers: [
+      ...initializers,
+      filled('infinite', [], Number.POSITIVE_INFINITY),
+      filled('step', [], 0.25),
+      { name: 'zero', dtype: 'int8', dims: [], data: new Int8Array(1) },
+    ],
+  }),
   'an output that is text': build({
     outputs: [y, { name: 'u', dtype: 'string' }],
     initializers: [...initializers, { encoded: new Message().ints(1, [1]).int(2, 8).string(8, 'u').string(6, 'text') }],

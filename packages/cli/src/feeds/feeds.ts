@@ -59,6 +59,10 @@ export async function feedsOf(session: InferenceSession, options: FeedOptions): 
 function sizeOf(input: Metadata & { readonly isTensor: true }, axis: number, tokens: number, texts: number): number {
   const { name, shape } = input;
   const said = String(shape[axis]);
+  if (isPast(name) && axis === shape.length - 1 && /dim|size/i.test(said) && !/past|len/i.test(said))
+    throw new UserError(
+      `Input ${name}: the last of its sizes, ${said}, is open, so msd cannot make an empty cache. Pass one with --inputs FILE.npz.`,
+    );
   if (isPast(name)) return axis === 0 ? texts : /encoder/.test(name) ? ENCODER : 0;
   if (shape.length === 1 && NEEDS_IDS.test(name)) return tokens;
   if (axis === 0 || /batch/i.test(said)) return texts;

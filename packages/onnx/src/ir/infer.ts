@@ -46,6 +46,12 @@ export function inferTypes(graph: Graph, nested?: InferNested): TypedGraph {
   /** Values whose sizes follow from declared ones and constants alone, by rules that ONNX Runtime has, too. */
   const firm = new Set([...infos.keys()]);
   for (const [node, view] of views) {
+    // Its results are NaN, which has no code: those of ONNX Runtime are not to be had otherwise.
+    if (
+      node.opType === 'QuantizeLinear' &&
+      infos.get(node.inputs[1]!)?.data?.some((scale) => Math.abs(+scale) === 1 / 0)
+    )
+      contradiction ??= `the scale '${node.inputs[1]}' of a QuantizeLinear is infinite`;
     const made = nested?.(node, graph, infos, symbols);
     const isRuled =
       !made && node.inputs.every((name) => name === '' || firm.has(name)) && followsFromSizes(graph, node);
