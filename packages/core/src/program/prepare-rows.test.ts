@@ -78,7 +78,7 @@ describe('packing by a kernel', () => {
   });
 
   it.each(KINDS)('gives the bytes that JavaScript gives: $format', async ({ format, blockSizes }) => {
-    const [backend, kernels] = [await createBackend('wasm', { debug: true }), packKernels];
+    const backend = await createBackend('wasm', { debug: true });
     const next = random(1);
     for (const blockSize of blockSizes)
       for (const asymmetric of formats[format].asymmetric === false ? [false] : [false, true])
@@ -89,8 +89,8 @@ describe('packing by a kernel', () => {
           const rows: WeightRows['rows'] = (n, count) => rowsOf(weights, n, n + count);
           const [inside, free] = insideOf(backend, rows, weights);
           for (const [by, from] of [
-            [kernels, rows],
-            [kernels, inside],
+            [packKernels, rows],
+            [packKernels, inside],
             [undefined, rows],
           ] as const) {
             const prepared = prepareRows(backend, { ...packedShape(weights), rows: from }, by);
@@ -108,7 +108,6 @@ describe('packing by a kernel', () => {
 });
 
 it('packs rows from any address, into shared memory, too', async () => {
-  const kernels = await packKernels();
   for (const shared of [false, true]) {
     const backend = await createBackend('wasm', { debug: true, threads: 1, shared });
     const shape = { format: 'int4', N: 299, K: 896, blockSize: 32, asymmetric: true } as const;
@@ -131,7 +130,7 @@ it('packs rows from any address, into shared memory, too', async () => {
           zeroPoints: moved(slab.zeroPoints as Uint8Array, skew),
         };
       };
-      const prepared = prepareRows(backend, { ...packedShape(weights), rows }, kernels);
+      const prepared = prepareRows(backend, { ...packedShape(weights), rows }, packKernels);
       const { address } = prepared as unknown as { readonly address: number };
       expect(sameBytes(new Uint8Array(backend.arena.memory.buffer, address, want.length), want)).toBe(true);
       prepared.dispose();
@@ -192,10 +191,10 @@ describe('prepareRows', () => {
   const source = (rows: WeightRows['rows']): WeightRows => ({ ...packedShape(weights), rows });
 
   it('takes a matrix some rows at a time, where they are put or where they lie', async () => {
-    const [backend, kernels] = [await createBackend('wasm'), packKernels];
+    const backend = await createBackend('wasm');
     const want = packWeights(weights).bytes;
     for (const [inPlace, by] of [false, true].flatMap((each) => [
-      [each, kernels] as const,
+      [each, packKernels] as const,
       [each, undefined] as const,
     ])) {
       let seen = 0;
@@ -220,7 +219,7 @@ describe('prepareRows', () => {
   });
 
   it('refuses rows that are not of the matrix, and leaves nothing', async () => {
-    const [backend, kernels] = [await createBackend('wasm'), packKernels];
+    const backend = await createBackend('wasm');
     const bad: [WeightRows['rows'], string][] = [
       [(n, count) => rowsOf(weights, n, n + count - 1), 'prepareRows: rows from 0 on expected N 1000, got 999.'],
       [
@@ -229,7 +228,7 @@ describe('prepareRows', () => {
       ],
     ];
     for (const [rows, message] of bad)
-      for (const by of [kernels, undefined])
+      for (const by of [packKernels, undefined])
         expect(() => prepareRows(backend, source(rows), by)).toThrow(new RangeError(message));
     expect(backend.arena.usedBytes).toBe(0);
     expect(backend.memory().packedBytes).toBe(0);
@@ -246,12 +245,12 @@ describe('a scale outside of the contract', () => {
   const good = { f32: Math.fround(limit * (1 - 2 ** -24)), f16: 0xfbff };
 
   it.each(['f32', 'f16'] as const)('is named wherever it stands: %s', async (scale) => {
-    const [backend, kernels] = [await createBackend('wasm', { debug: true }), packKernels];
+    const backend = await createBackend('wasm', { debug: true });
     const shape = { format: 'int4', N: 1013, K: 288, blockSize: 32, asymmetric: false, scale } as const;
     const weights = rawWeights(random(7), shape, () => 0.25);
     const { scales } = weights;
     const rows: WeightRows['rows'] = (n, count) => rowsOf(weights, n, n + count);
-    const prepared = () => prepareRows(backend, { ...packedShape(weights), rows }, kernels);
+    const prepared = () => prepareRows(backend, { ...packedShape(weights), rows }, packKernels);
     for (const value of bad[scale])
       for (const at of [0, 1, 7, 8, 143, 144, scales.length - 1]) {
         const before = scales[at];

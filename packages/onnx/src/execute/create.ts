@@ -85,7 +85,7 @@ async function openAndCreate(
     }
     const record = withOverrides(readModel(source), request.overrides);
     external = record.files.sources;
-    if (!source.arriving) packThreads = threadsFor(record);
+    if (source.descriptor !== undefined) packThreads = threadsFor(record);
     const { parts, branches } = await stoppable(watch, loadParts(record));
     const planned = branches.planned(mayMultiply);
     const files = openExternal(record.files, neededLocations(planned), model, request.externalData, download);

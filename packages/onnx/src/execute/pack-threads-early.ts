@@ -11,7 +11,7 @@ const CODE_BYTES = 2 ** 25;
 /** Elements that codes of weights are stored in: uint8, int8, uint4, int4. */
 const CODES: ReadonlySet<number> = new Set([2, 3, 21, 22]);
 
-/** Has the engine threads that read files? Then memory is shared, whatever runs on it: kernels are compiled for one kind of memory. */
+/** Has the engine threads that read files? */
 export const hasPackThreads = (): boolean => builtin('node:worker_threads') !== undefined;
 
 export const fetchRecipes = (): Promise<typeof import('./packing-recipes.ts')> => import('./packing-recipes.ts');

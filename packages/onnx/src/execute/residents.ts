@@ -21,9 +21,9 @@ import { dtypeOf, newSlot } from '../plan/draft.ts';
 import type { ByteSource } from '../read/source.ts';
 import { type TensorRef, tensorFloats, tensorRange } from '../read/tensor.ts';
 import type { Matrix } from '../weights/matrix.ts';
-import { arrivedTensor, isArriving } from './arriving-place.ts';
+import { arrivedTensor } from './arriving-place.ts';
 import type { SessionRequest } from './options.ts';
-import { packMatrices, reserveMatrices } from './pack.ts';
+import { type KeyedMatrix, packMatrices, reserveMatrices } from './pack.ts';
 import { fetchRecipes, hasPackThreads, type StartedThreads, startPackThreads } from './pack-threads-early.ts';
 import { openTable } from './table.ts';
 
@@ -73,12 +73,11 @@ export async function reserveResidents(
   const { debug, carrier } = options;
   // With room for what runs need beside: memory that grows is another buffer, which engines take for as much memory again, and collect.
   const room = Math.ceil(initialBytes * (1 + RUN_SHARE));
+  const isThreaded = initialBytes >= THREADED_BYTES && hasPackThreads() && matrices.some(isInFile);
   const create = () =>
-    createThreadedBackend({ initialBytes: room, debug, carrier, threads: options.threads, shared: hasPackThreads() });
+    createThreadedBackend({ initialBytes: room, debug, carrier, threads: options.threads, shared: isThreaded });
   const backend = await roomFor(initialBytes, create);
-  // If a file is freed while it is packed, memory that is ready early would be needed twice.
-  const isLarge = initialBytes >= THREADED_BYTES && matrices.length > 0 && !isArriving(tensors);
-  const threads = isLarge ? await (started ?? startPackThreads()) : undefined;
+  const threads = isThreaded ? await (started ?? startPackThreads()) : undefined;
   const dispose = async (): Promise<void> => {
     await threads?.end();
     backend.dispose();
@@ -143,6 +142,10 @@ const RUN_SHARE = 1 / 64;
 const KERNEL_BYTES = 2 ** 22;
 /** The same of threads that pack. */
 const THREADED_BYTES = 2 ** 25;
+
+/** Can threads read its rows from a file? */
+const isInFile = ({ matrix: { stored } }: KeyedMatrix): boolean =>
+  stored?.some((tensor) => tensorRange(tensor)?.source.descriptor !== undefined) ?? false;
 
 /** What matches need, each once, and the bytes of it: on the device, before anything runs, and in the file. */
 export function needsOf(matches: readonly Match[]) {
