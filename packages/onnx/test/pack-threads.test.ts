@@ -12,6 +12,7 @@ import { openFile } from '../src/read/file.ts';
 import type { ByteSource } from '../src/read/source.ts';
 import { type TensorRef, tensorRange } from '../src/read/tensor.ts';
 import { reportOf } from '../src/register.ts';
+import { type Groups, grouped, groupsOf } from '../src/weights/grouped.ts';
 import { nBitsMatrix } from '../src/weights/nbits.ts';
 import { type NodeSpec, type TensorSpec, writeModel } from '../src/write/index.ts';
 import { floats, session, tensor } from './ort.ts';
@@ -233,6 +234,21 @@ describe.runIf(isPossible)('packs the same bytes', () => {
     }
   });
 
+  it('of nothing whose k are in another order than in the file', async () => {
+    const [first] = writeForms();
+    const { K, blockSize } = first!;
+    const groups = groupsOf(
+      Int32Array.from({ length: K }, (_, k) => k % (K / blockSize!)),
+      K,
+      blockSize!,
+    ) as Groups;
+    const matrices = [grouped(first!, 4, 'order', groups)];
+    const wanted = await expected(matrices);
+    const { bytes, byUnits } = await packed(matrices, { waitMs: 300 });
+    expectSame(bytes, wanted);
+    expect(byUnits).toEqual([false]);
+  });
+
   it('of nothing, if memory is not shared, and after the end', async () => {
     const matrices = writeForms();
     const [kernels, recipes] = [packKernels, packRecipes];
@@ -249,6 +265,12 @@ describe.runIf(isPossible)('packs the same bytes', () => {
     await new Promise((resolve) => setTimeout(resolve, 100));
     expectSame(others.map(bytesOf), before);
     expect(await ended.pack(others[0]!, () => undefined)).toBe(false);
+    const again = await places(matrices, true);
+    const { usedBytes } = backend!.arena;
+    ended.begin({ places: again, kernels, recipes, rangeOf: tensorRange });
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    expect(await ended.pack(again[0]!, () => undefined)).toBe(false);
+    expect(backend!.arena.usedBytes).toBe(usedBytes);
   });
 });
 
@@ -312,11 +334,13 @@ function product(name: string, [x, y]: readonly [string, string], [N, K]: readon
   return { node, tensors };
 }
 
-/** 48 MB of weights, in a file. */
-function writeLayers(): readonly [path: string, bytes: Uint8Array] {
+/** 48 MB of weights, in a file. @param bad a scale of this layer is out of the contract */
+function writeLayers(bad?: number): readonly [path: string, bytes: Uint8Array] {
   const layers = Array.from({ length: 36 }, (_, i) => {
     const size = (at: number): number => (at % 2 === 0 ? 2048 : 1000);
-    return product(`w${i}`, [`x${i}`, `x${i + 1}`], [size(i + 1), size(i)], i % 3 === 0);
+    const layer = product(`w${i}`, [`x${i}`, `x${i + 1}`], [size(i + 1), size(i)], i % 3 === 0);
+    if (i === bad) (layer.tensors[1]!.data as Float32Array)[1000] = 2 ** 95;
+    return layer;
   });
   const bytes = writeModel({
     graph: {
@@ -357,6 +381,41 @@ it('makes a session of a file the same as one of its bytes, with any number of t
   }
 });
 
+it.each([0, 34, 35])('decides again where a scale of layer %i is out of the contract', async (bad) => {
+  const x = Float32Array.from({ length: 2048 }, (_, i) => Math.sin(i));
+  const results: Uint8Array[] = [];
+  for (const given of writeLayers(bad)) {
+    const created = await session(given, { name: 'msd', threads: 1 });
+    const { x36 } = await created.run({ x0: tensor(x, [1, 2048]) });
+    results.push(new Uint8Array(floats(x36).slice().buffer));
+    await created.release();
+  }
+  expect(isSame(results[0]!, results[1]!)).toBe(true);
+});
+
+it('ends those that began, if no more may begin', () => {
+  const { getBuiltinModule } = process;
+  const terminate = vi.fn();
+  let started = 0;
+  class Worker {
+    readonly terminate = terminate;
+    constructor() {
+      if (++started > 1) throw new Error('no more threads');
+    }
+    on(): void {}
+    unref(): void {}
+  }
+  const instead: Record<string, unknown> = {
+    'node:worker_threads': { Worker },
+    'node:os': { availableParallelism: () => 4 },
+  };
+  vi.spyOn(process, 'getBuiltinModule').mockImplementation(
+    ((name: string) => instead[name] ?? getBuiltinModule(name)) as typeof getBuiltinModule,
+  );
+  expect(PackThreads.start()).toBeUndefined();
+  expect([started, terminate.mock.calls.length]).toEqual([2, 1]);
+});
+
 describe.runIf(isPossible && existsSync('/proc/self/fd'))('gives everything back', () => {
   const openFiles = () => readdirSync('/proc/self/fd').length;
 
@@ -387,6 +446,7 @@ describe.runIf(isPossible && existsSync('/proc/self/fd'))('gives everything back
     const { stdout, stderr, status } = spawnSync(process.execPath, args, {
       encoding: 'utf8',
       cwd: import.meta.dirname,
+      timeout: 60_000, // one that stays alive ends so, and is told from one that ends by itself
     });
     expect({ stdout, stderr, status }).toEqual({ stdout: 'x36\n', stderr: '', status: 0 });
   });

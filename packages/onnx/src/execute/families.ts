@@ -2,7 +2,7 @@
  * Which operators need which family. A family is fetched when a model has one of its operators, together with further
  * code that only such models need (parts) and the families on which it is built.
  *
- * What is fetched so imports create.ts, for nothing: it is there before. Bundlers then know that what both need can lie
+ * What is fetched so imports create.ts, which it does not use and which is loaded already. Bundlers then know that what both need can lie
  * in create's chunk. Otherwise it becomes chunks of its own (Rolldown: six, 2 KB more).
  */
 import { addFamily, type Family } from '../ops/index.ts';

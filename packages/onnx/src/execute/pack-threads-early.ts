@@ -1,4 +1,5 @@
 /** Threads that will pack weights, started while a model is still read: in Node, if it has much that they may pack. */
+import { UINT8 } from '../data-types.ts';
 import { builtin } from '../read/builtin.ts';
 import type { ModelRecord } from '../read/model.ts';
 import type { TensorRef } from '../read/tensor.ts';
@@ -6,10 +7,8 @@ import type { PackThreads } from './pack-threads.ts';
 
 export type StartedThreads = Promise<PackThreads | undefined>;
 
-/** Bytes of codes from which on threads are worth their start. */
+/** Bytes of uint8, as MatMulNBits has its codes, from which on threads are worth their start. */
 const CODE_BYTES = 2 ** 25;
-/** Elements that codes of weights are stored in: uint8, int8, uint4, int4. */
-const CODES: ReadonlySet<number> = new Set([2, 3, 21, 22]);
 
 /** Has the engine threads that read files? */
 export const hasPackThreads = (): boolean => builtin('node:worker_threads') !== undefined;
@@ -25,7 +24,7 @@ export async function startPackThreads(): StartedThreads {
 /** @returns whoever waits for it is told of errors; `end` of what it brings has to follow */
 export function threadsFor({ graph: { initializers } }: ModelRecord): StartedThreads | undefined {
   let bytes = 0;
-  for (const tensor of initializers) if (CODES.has(tensor.elemType)) bytes += lengthOf(tensor);
+  for (const tensor of initializers) if (tensor.elemType === UINT8) bytes += lengthOf(tensor);
   if (bytes < CODE_BYTES) return undefined;
   const started = startPackThreads();
   started.catch(() => {});

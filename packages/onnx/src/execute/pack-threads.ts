@@ -126,23 +126,28 @@ export class PackThreads {
   }
 
   private constructor({ Worker }: Threads, count: number) {
-    for (let i = 0; i < count; i++) {
-      const each = {
-        worker: new Worker(`(${work})(${packUnit})`, { eval: true, execArgv: [], name: 'msd pack' }),
-        isGone: false,
-      };
-      const wake = (): void => {
-        for (const go of this.#waiting.splice(0)) go();
-      };
-      const gone = (): void => {
-        each.isGone = true;
-        wake();
-      };
-      each.worker.on('message', wake);
-      each.worker.on('error', gone);
-      each.worker.on('exit', gone);
-      each.worker.unref();
-      this.#workers.push(each);
+    try {
+      for (let i = 0; i < count; i++) {
+        const each = {
+          worker: new Worker(`(${work})(${packUnit})`, { eval: true, execArgv: [], name: 'msd pack' }),
+          isGone: false,
+        };
+        const wake = (): void => {
+          for (const go of this.#waiting.splice(0)) go();
+        };
+        const gone = (): void => {
+          each.isGone = true;
+          wake();
+        };
+        each.worker.on('message', wake);
+        each.worker.on('error', gone);
+        each.worker.on('exit', gone);
+        each.worker.unref();
+        this.#workers.push(each);
+      }
+    } catch (error) {
+      for (const { worker } of this.#workers) void worker.terminate();
+      throw error;
     }
   }
 
@@ -154,7 +159,8 @@ export class PackThreads {
   begin(packing: Packing): void {
     const { arena } = packing.places[0]!.handle;
     const { memory } = arena;
-    if (!arena.shared || this.#packing) return;
+    // Once they have ended they begin nothing: creation decides again where a scale is out of the contract.
+    if (!arena.shared || this.#packing || this.#workers.length === 0) return;
     const numbers = new Map<number, number>();
     const sources = packing.places.flatMap((place) => this.#divide(place, packing, numbers));
     const stagingBytes = sources.reduce((most, { recipe }) => Math.max(most, recipe.stagingBytes), 0);

@@ -74,10 +74,13 @@ export async function reserveResidents(
   // With room for what runs need beside: memory that grows is another buffer, which engines take for as much memory again, and collect.
   const room = Math.ceil(initialBytes * (1 + RUN_SHARE));
   const isThreaded = initialBytes >= THREADED_BYTES && hasPackThreads() && matrices.some(isInFile);
-  const create = () =>
-    createThreadedBackend({ initialBytes: room, debug, carrier, threads: options.threads, shared: isThreaded });
-  const backend = await roomFor(initialBytes, create);
   const threads = isThreaded ? await (started ?? startPackThreads()) : undefined;
+  const shared = threads !== undefined;
+  const create = () => createThreadedBackend({ initialBytes: room, debug, carrier, threads: options.threads, shared });
+  const backend = await roomFor(initialBytes, create).catch(async (error: unknown) => {
+    await threads?.end();
+    throw error;
+  });
   const dispose = async (): Promise<void> => {
     await threads?.end();
     backend.dispose();

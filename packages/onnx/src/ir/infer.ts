@@ -46,7 +46,7 @@ export function inferTypes(graph: Graph, nested?: InferNested): TypedGraph {
   /** Values whose sizes follow from declared ones and constants alone, by rules that ONNX Runtime has, too. */
   const firm = new Set([...infos.keys()]);
   for (const [node, view] of views) {
-    // Its results are NaN, which has no code: those of ONNX Runtime are not to be had otherwise.
+    // An infinite scale gives NaN, which has no code. Only ONNX Runtime itself gives the codes that it gives.
     if (
       node.opType === 'QuantizeLinear' &&
       infos.get(node.inputs[1]!)?.data?.some((scale) => Math.abs(+scale) === 1 / 0)

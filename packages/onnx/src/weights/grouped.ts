@@ -4,7 +4,7 @@
  * of 0 behind it.
  */
 import type { QuantizedWeights } from '@msd/core';
-import type { Matrix } from './matrix.ts';
+import { type Matrix, made } from './matrix.ts';
 import { codeAt, putCode } from './numbers.ts';
 
 export interface Groups {
@@ -46,8 +46,7 @@ export function grouped(matrix: Matrix, bits: 2 | 4 | 8, key: string, { order, b
   const K = order.length;
   const rowBytes = (before * blockSize * bits) / 8;
   const zeroBytes = Math.ceil((before * bits) / 8);
-  return {
-    ...matrix,
+  return made(matrix, {
     key: JSON.stringify([matrix.key, key]),
     K,
     open() {
@@ -75,5 +74,5 @@ export function grouped(matrix: Matrix, bits: 2 | 4 | 8, key: string, { order, b
         return { ...rest, K, data: codes, scales: moved, ...(zeroPoints && { zeroPoints: zeros }) };
       };
     },
-  };
+  });
 }

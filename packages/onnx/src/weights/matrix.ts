@@ -19,7 +19,7 @@ export interface Matrix extends Omit<PackedShape, 'version'> {
   readonly fileBytes: number;
   /** What it is made of, where other matrices may be made of it, too. */
   readonly tensors?: readonly TensorRef[];
-  /** Its codes, scales and zero points, unsigned, if their rows lie in these tensors as `open` returns them. */
+  /** Its codes, scales and zero points, unsigned, if their rows lie in these tensors as `open` returns them: threads read them there. */
   readonly stored?: readonly TensorRef[];
   /** Key of a matrix with the same codes and scales: it is the same packed bytes, read in this format. */
   readonly bytesOf?: string;
@@ -42,6 +42,11 @@ export const INTEGER_FORMATS: ReadonlyMap<number, FormatId> = /* @__PURE__ */ ne
   [4, 'int4'],
   [8, 'int8'],
 ]);
+
+/** A matrix made of another one: what it reads no longer lies in the file as it returns it. */
+export function made({ stored: _, ...from }: Matrix, own: Partial<Matrix> & Pick<Matrix, 'key' | 'open'>): Matrix {
+  return { ...from, ...own };
+}
 
 /** What makes a matrix another one: kind, sizes, and where its tensors lie. */
 export function matrixKey(

@@ -9,7 +9,7 @@ import { elementCount, partReader, type TensorRef } from '../read/tensor.ts';
 import { type Columns, columnsMatrix, refusedColumns } from './columns.ts';
 import { computedTensor } from './computed.ts';
 import { weightsOf } from './constant.ts';
-import type { Matrix } from './matrix.ts';
+import { type Matrix, made } from './matrix.ts';
 
 /** A matrix for each direction, or why there is none. */
 export function dequantizedDirections(matcher: Matcher, name: string): readonly Matrix[] | string {
@@ -35,8 +35,7 @@ const wrongCount = (count: number): string | undefined =>
 
 /** Some rows of a matrix, as one of their own. */
 export function rowsOf(matrix: Matrix, first: number, N: number): Matrix {
-  return {
-    ...matrix,
+  return made(matrix, {
     key: `${matrix.key} [${first}, ${first + N})`,
     N,
     fileBytes: Math.ceil((matrix.fileBytes * N) / matrix.N),
@@ -44,7 +43,7 @@ export function rowsOf(matrix: Matrix, first: number, N: number): Matrix {
       const rows = matrix.open();
       return (n, count, into) => rows(first + n, count, into);
     },
-  };
+  });
 }
 
 /** A matrix for each direction, scales and zero points of one element or of one for each row. */

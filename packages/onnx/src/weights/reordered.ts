@@ -1,5 +1,5 @@
 /** Matrices made of others: with their k in another order, or some of their rows. */
-import type { Matrix } from './matrix.ts';
+import { type Matrix, made } from './matrix.ts';
 
 /**
  * A matrix of 8 bits whose k are in another order than in its file: convolutions have taps inside of channels, rows the other way round.
@@ -8,8 +8,7 @@ import type { Matrix } from './matrix.ts';
  */
 export function reordered(matrix: Matrix, order: Int32Array | undefined): Matrix {
   if (!order) return matrix;
-  return {
-    ...matrix,
+  return made(matrix, {
     key: JSON.stringify([matrix.key, order.join()]),
     open() {
       const rows = matrix.open();
@@ -27,14 +26,13 @@ export function reordered(matrix: Matrix, order: Int32Array | undefined): Matrix
         return { ...weights, data: isSigned ? new Int8Array(out.buffer, out.byteOffset, out.length) : out };
       };
     },
-  };
+  });
 }
 
 /** Rows [first, first + N) as a matrix of their own. */
 export function someRows(matrix: Matrix, first: number, N: number): Matrix {
   if (N === matrix.N) return matrix;
-  return {
-    ...matrix,
+  return made(matrix, {
     key: JSON.stringify([matrix.key, first, N]),
     N,
     fileBytes: (matrix.fileBytes / matrix.N) * N,
@@ -42,5 +40,5 @@ export function someRows(matrix: Matrix, first: number, N: number): Matrix {
       const rows = matrix.open();
       return (n, count, into) => rows(first + n, count, into);
     },
-  };
+  });
 }

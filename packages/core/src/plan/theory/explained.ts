@@ -4,7 +4,7 @@
  */
 import type { KvType } from '../../attention/contract.ts';
 import type { MachinePeaks } from '../../peaks/measure.ts';
-import { FORMAT_FACTS, SHARED_PRODUCTS, WIDENED_I8 } from './facts.ts';
+import { FORMAT_FACTS, SHARED_PRODUCTS, WIDENED_I8, WIDENED_ROWS } from './facts.ts';
 import {
   type CallPart,
   type CallTime,
@@ -79,8 +79,10 @@ const hasFastDot = ({ dotGmacs, relaxedDotGmacs = 0 }: MachinePeaks): boolean =>
 
 /** Nanoseconds per product: a dot per component. */
 function int8Dots(peaks: MachinePeaks, { M, format, components = 2 }: ProductWithWeights): number {
-  const few = M === 1 ? BESIDE_I8[FORMAT_FACTS[format][1]] : FEW_ROWS;
-  return (components + (M < WIDENED_I8 ? few : WIDENED)) / (peaks.relaxedDotGmacs ?? peaks.dotGmacs);
+  const kind = FORMAT_FACTS[format][1];
+  const few = M === 1 ? BESIDE_I8[kind] : FEW_ROWS;
+  const isFew = M < (kind === 'table' ? WIDENED_ROWS : WIDENED_I8);
+  return (components + (isFew ? few : WIDENED)) / (peaks.relaxedDotGmacs ?? peaks.dotGmacs);
 }
 
 /** {@link int16Attention} for any type, explained. */

@@ -89,7 +89,7 @@ export function cachedChain(matcher: Matcher, found: Found): Match | undefined {
     return undefined;
   const heads = scores.leading?.[1];
   const late = isLate
-    ? lateMasks(matcher.graph, scores.added, typeof heads === 'number' ? heads : keys.heads)
+    ? lateMasks(matcher.graph, scores.added, typeof heads === 'number' ? heads : undefined)
     : undefined;
   const past = {
     news: keys.added === '' ? undefined : { k: closed.k, v: closed.v },
@@ -194,7 +194,8 @@ function repeatsHeads(matcher: Matcher, views: readonly GraphNode[], heads: numb
 /** By graph: layers that share masks share what is made of them. */
 const MASKS = /* @__PURE__ */ new WeakMap<Graph, Map<string, LateAttention>>();
 
-function lateMasks(graph: Graph, added: readonly Added[], heads: number): LateAttention | undefined {
+/** @param heads of the queries, where the graph tells */
+function lateMasks(graph: Graph, added: readonly Added[], heads: number | undefined): LateAttention | undefined {
   const given = added.filter((each) => each.kind !== 'causal');
   if (given.length === 0) return undefined;
   const known = MASKS.get(graph) ?? new Map<string, LateAttention>();
@@ -218,12 +219,12 @@ function lateMasks(graph: Graph, added: readonly Added[], heads: number): LateAt
 function addedArray(
   added: Exclude<Added, { readonly kind: 'causal' }>,
   values: Elements,
-  heads: number,
+  heads: number | undefined,
 ): ScoreArray<Float32Array> {
   const { dims: four, data } = biasArray(values);
   const [, flat, rows, keys] = four;
   // To scores of three dimensions it is added with batch and heads in one, as Bloom's.
-  const isBoth = values.dims.length === 3 && flat !== heads && flat % heads === 0;
+  const isBoth = heads !== undefined && values.dims.length === 3 && flat !== heads && flat % heads === 0;
   const dims: typeof four = isBoth ? [flat / heads, heads, rows, keys] : four;
   if (added.kind === 'bias')
     return added.factor === 1 ? { dims, data } : { dims, data: data.map((x) => x * added.factor) };
