@@ -58,6 +58,10 @@ export function packedLayout(format: WeightFormat, variant: WeightVariant, N: nu
   };
 }
 
+/** Bytes from a block's head to the next one's, inside a K-block. */
+export const headStep = (format: Pick<WeightFormat, 'bits'>, { headBytes, span }: PackedLayout): number =>
+  headBytes + (span / 4) * stepBytes(format);
+
 /** Bytes of a block's scales in its head. */
 export const scaleBytes = ({ blockSize, scale }: WeightVariant): number =>
   blockSize ? scaleKinds[scale].bytes * PANEL : 0;

@@ -5,7 +5,7 @@
 import { K_BLOCK, PANEL, stepBytes } from './format.ts';
 import { formats } from './index.ts';
 import { zeroPointReader } from './integers.ts';
-import { fileLayout, type PackedLayout, roundUp } from './layout.ts';
+import { fileLayout, headStep, type PackedLayout, roundUp } from './layout.ts';
 import { scaleKindOf, scaleReader } from './scales.ts';
 import type { QuantizedWeights } from './weights.ts';
 
@@ -110,7 +110,7 @@ function codesInJavaScript(
  */
 function headWriter(
   weights: QuantizedWeights,
-  { span, headBytes }: PackedLayout,
+  layout: PackedLayout,
   buffer: ArrayBufferLike,
   byteOffset: number,
   isAll: boolean,
@@ -123,7 +123,8 @@ function headWriter(
   const stored = new kind.array(buffer, byteOffset);
   const bytes = new Uint8Array(buffer, byteOffset);
   const scaleBytes = blockSize ? PANEL * kind.bytes : 0;
-  const distance = headBytes + (span / 4) * stepBytes(format);
+  const { span } = layout;
+  const distance = headStep(format, layout);
   const step = distance / kind.bytes;
   return (n, k0, heads, at) => {
     const rows = Math.min(PANEL, N - n);

@@ -4,10 +4,10 @@
  */
 import type { ArenaHandle } from '../backends/arena.ts';
 import type { WasmBackend } from '../backends/wasm/backend.ts';
-import { PANEL, stepBytes } from '../formats/format.ts';
+import { PANEL } from '../formats/format.ts';
 import { type HeadBytes, headsSpec } from '../formats/heads.wasm.ts';
 import { formats } from '../formats/index.ts';
-import { fileLayout, type PackedLayout } from '../formats/layout.ts';
+import { fileLayout, headStep, type PackedLayout } from '../formats/layout.ts';
 import type { PackCodes, PackScales, PackZeros } from '../formats/pack.ts';
 import { type PackedBits, packSpec, SET } from '../formats/pack.wasm.ts';
 import type { PackedShape } from '../formats/packed.ts';
@@ -191,13 +191,13 @@ export interface Moved {
 export function codeCalls(
   kernel: Kernel,
   shape: WeightShape,
-  { span, headBytes }: PackedLayout,
+  layout: PackedLayout,
   { from, to, panels, flip }: Moved & { readonly flip: number },
 ): PackCodes {
   const { rowBytes } = fileLayout(shape);
+  const { span, headBytes } = layout;
   const bits = formats[shape.format].bits as PackedBits;
-  const spanBytes = (span / 4) * stepBytes({ bits });
-  const toBlock = headBytes + spanBytes;
+  const toBlock = headStep({ bits }, layout);
   const given = { from, rowBytes, to, toPanel: 0, panels, blocks: 0, toBlock, sets: 0, flip };
   const { args, place } = listOf(packSpec, bits, given);
   const [FROM, TO, TO_PANEL, BLOCKS, SETS] = [
@@ -260,7 +260,7 @@ export function scaleCalls(
 ): PackScales {
   const blockSize = shape.blockSize!;
   const rowBytes = fileLayout(shape).blocks * bytes;
-  const toHead = layout.headBytes + (layout.span / 4) * stepBytes(formats[shape.format]);
+  const toHead = headStep(formats[shape.format], layout);
   const given = { from, rowBytes, to, toPanel: 0, panels, heads: 0, toHead, largest };
   const { args, place } = listOf(headsSpec, bytes, given);
   const [FROM, TO, TO_PANEL, HEADS] = [place('from'), place('to'), place('toPanel'), place('heads')];
@@ -310,7 +310,7 @@ export function zeroCalls(
 ): PackZeros {
   const blockSize = shape.blockSize!;
   const { bits } = formats[shape.format];
-  const toHead = layout.headBytes + (layout.span / 4) * stepBytes(formats[shape.format]);
+  const toHead = headStep(formats[shape.format], layout);
   const given = { from, rowBytes: zeroRowBytes(shape), to, toPanel: 0, panels, heads: 0, toHead, first: 0, flip };
   const { args, place } = listOf(zerosSpec, bits as PackedBits, given);
   const [TO, TO_PANEL, HEADS, FIRST] = [place('to'), place('toPanel'), place('heads'), place('first')];

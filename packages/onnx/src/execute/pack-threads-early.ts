@@ -10,13 +10,11 @@ export type StartedThreads = Promise<PackThreads | undefined>;
 /** Bytes of uint8, as MatMulNBits has its codes, from which on threads are worth their start. */
 const CODE_BYTES = 2 ** 25;
 
-/** Has the engine threads that read files? */
-export const hasPackThreads = (): boolean => builtin('node:worker_threads') !== undefined;
-
 export const fetchRecipes = (): Promise<typeof import('./packing-recipes.ts')> => import('./packing-recipes.ts');
 
+/** @returns `undefined` where the engine has no threads that read files */
 export async function startPackThreads(): StartedThreads {
-  if (!hasPackThreads()) return undefined;
+  if (!builtin('node:worker_threads')) return undefined;
   void fetchRecipes().catch(() => {}); // for later: whoever waits for it is told
   return (await import('./pack-threads.ts')).PackThreads.start();
 }

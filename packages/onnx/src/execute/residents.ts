@@ -24,7 +24,7 @@ import type { Matrix } from '../weights/matrix.ts';
 import { arrivedTensor } from './arriving-place.ts';
 import type { SessionRequest } from './options.ts';
 import { type KeyedMatrix, packMatrices, reserveMatrices } from './pack.ts';
-import { fetchRecipes, hasPackThreads, type StartedThreads, startPackThreads } from './pack-threads-early.ts';
+import { fetchRecipes, type StartedThreads, startPackThreads } from './pack-threads-early.ts';
 import { openTable } from './table.ts';
 
 type Kind<K extends Resource['kind']> = Extract<Resource, { kind: K }>;
@@ -73,7 +73,7 @@ export async function reserveResidents(
   const { debug, carrier } = options;
   // With room for what runs need beside: memory that grows is another buffer, which engines take for as much memory again, and collect.
   const room = Math.ceil(initialBytes * (1 + RUN_SHARE));
-  const isThreaded = initialBytes >= THREADED_BYTES && hasPackThreads() && matrices.some(isInFile);
+  const isThreaded = initialBytes >= THREADED_BYTES && matrices.some(isInFile);
   const threads = isThreaded ? await (started ?? startPackThreads()) : undefined;
   const shared = threads !== undefined;
   const create = () => createThreadedBackend({ initialBytes: room, debug, carrier, threads: options.threads, shared });

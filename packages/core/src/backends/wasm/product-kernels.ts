@@ -5,9 +5,9 @@
 import type { ActivationId } from '../../activations/contract.ts';
 import { type DecomposedRow, type DecomposeOptions, decomposeSpec } from '../../decompose/decompose.wasm.ts';
 import { widenSpec } from '../../decompose/widen.wasm.ts';
-import { K_BLOCK, K_STEP, PANEL, stepBytes } from '../../formats/format.ts';
+import { K_BLOCK, K_STEP, PANEL } from '../../formats/format.ts';
 import type { FloatType, HalfType } from '../../formats/half.ts';
-import type { PackedLayout } from '../../formats/layout.ts';
+import { headStep, type PackedLayout } from '../../formats/layout.ts';
 import { type GemmOptions, SCRATCH_BYTES } from '../../gemm/options.ts';
 import { type GemmArg, gemmSpec } from '../../gemm/registry.ts';
 import { type Arg, type KernelCall, kernelCall } from '../../kernel-spec.ts';
@@ -105,14 +105,14 @@ export function deepParts(
   { qBlock }: DecomposedRow,
   first: number,
 ): KernelCall['args'][] {
-  const { headBytes, paddedK, panels, span } = layout;
+  const { paddedK, panels, span } = layout;
   const sums = 4 * (K_BLOCK / K_STEP);
   const block = { q: qBlock, qBlock, sums, scales: options.activationBlock === 32 ? sums : 4 };
   const perRow = COLUMNS * panels;
   const part = (K: number, own?: Partial<Record<GemmArg, Arg>>) =>
     gemmCall(options, layout, block, perRow, false, { K, ...own }).args;
   const ofBlock = {
-    w: at('w', { perRow: panels * ((K_BLOCK / span) * headBytes + (K_BLOCK / 4) * stepBytes(options.format)) }),
+    w: at('w', { perRow: panels * (K_BLOCK / span) * headStep(options.format, layout) }),
     y: at('partials', { perRow, value: -first * perRow }),
   };
   return [part(first * K_BLOCK), part(K_BLOCK, ofBlock), part(paddedK % K_BLOCK || K_BLOCK, ofBlock)];
