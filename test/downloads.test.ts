@@ -134,7 +134,7 @@ describe('bytes of code that a session downloads', () => {
   });
 
   it.skipIf(!existsSync(forms)).each([
-    ['llama-gqa-q8', 130_700], // with the kernels that pack more than 4 MB of weights
+    ['llama-gqa-q8', 130_750], // with the kernels that pack more than 4 MB of weights; norms inside of attention are named in 30
     ['bert-q8', 182_300],
     ['whisper-decoder-q4', 196_600],
   ])('%s (skipped without ../shared)', { timeout: 120_000 }, async (name, ceiling) => {
