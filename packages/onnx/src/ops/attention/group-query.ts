@@ -27,23 +27,21 @@ import { notFloats, presentOf, scoresOfSizes } from './common.ts';
 
 type Inputs = readonly (Info | undefined)[];
 
-const present = (past: Info | undefined, symbols: Symbols): Info | undefined => past && presentOf(past, symbols);
-
 function infer(node: NodeView, [query, key, , pastKey, pastValue]: Inputs, symbols: Symbols): (Info | undefined)[] {
   const heads = node.int('num_heads', 0);
   const kvHeads = node.int('kv_num_heads', 0);
   let dims = query?.dims;
   // Without a key, queries, keys and values lie side by side.
-  if (dims && !key) dims = dims.toSpliced(2, 1, share(dims[2]!, heads, heads + 2 * kvHeads, symbols));
+  if (dims && !key) dims = dims.toSpliced(2, 1, share(dims[2], heads, heads + 2 * kvHeads) ?? symbols.fresh());
   const result = query && { elemType: query.elemType, dims };
-  return node.node.outputs.map((_, i) =>
-    i === 0 ? result : i === 1 ? present(pastKey, symbols) : i === 2 ? present(pastValue, symbols) : undefined,
-  );
+  // Two codes of 4 bits lie in a byte.
+  const size = node.int('kv_cache_bit_width', 8) === 4 ? undefined : share(dims?.[2], 1, heads);
+  const present = (past: Info | undefined): Info | undefined => past && presentOf(past, symbols, size);
+  return node.node.outputs.map((_, i) => [result, present(pastKey), present(pastValue)][i]);
 }
 
-function share(size: Size, part: number, whole: number, symbols: Symbols): Size {
-  return typeof size === 'number' && whole > 0 ? (size * part) / whole : symbols.fresh();
-}
+const share = (size: Size | undefined, part: number, whole: number): number | undefined =>
+  typeof size === 'number' && whole > 0 ? (size * part) / whole : undefined;
 
 /** Names of operands; '' = there is none. */
 interface Roles {
