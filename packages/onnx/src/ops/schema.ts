@@ -114,11 +114,13 @@ export function addSchemas({ counts, kinds }: Schemas): void {
 /**
  * Why a node's attributes are not its operator's; `undefined` if they may be. What is not in the table is not looked at.
  *
+ * @param names of the operator: others may have attributes of these names that are something else (the `scale` of a Scaler is a list)
+ *
  * @throws {@link OnnxFormatError} for one that holds something else.
  */
-export function wrongKind(node: NodeRecord): string | undefined {
+export function wrongKind(node: NodeRecord, names: readonly string[] = []): string | undefined {
   for (const [name, { kind }] of node.attributes) {
-    const expected = kindOf.get(name);
+    const expected = names.includes(name) ? kindOf.get(name) : kind;
     if (expected === undefined || expected === kind) continue;
     if (kind === 'other') return `attribute '${name}', expected ${expected}, got something else`;
     throw new OnnxFormatError(`read: ${describeNode(node)}: attribute '${name}', expected ${expected}, got ${kind}.`);
