@@ -36,7 +36,7 @@ describe('size, gzipped', () => {
     ['core/dist/nn/index.js', 40_300], // every export, with references and WGSL
     ['core/dist/plan/theory.js', 5_000],
     ['onnx/dist/register.js', 40_000],
-    ['onnx/dist/execute/create.js', 130_000], // fetched with the first model: core's device, attention and its caches, the compiler of models with what nearly all of them have
+    ['onnx/dist/execute/create.js', 130_200], // fetched with the first model: core's device, attention and its caches, the compiler of models with what nearly all of them have
     ['../test/entries/tfjs-page.js', 59_100], // with what it shares with the code that stock's loaders need, which is loaded on demand
     ['tfjs/dist/index.js', 141_300], // every export of it, convolutions of graph models and layers; with what it shares with the WebGPU backend, which is loaded on demand
   ])('%s stays below %i bytes', async (entry, ceiling) => {
@@ -80,7 +80,7 @@ async function chunksWith(modules: readonly string[]): Promise<ReadonlyMap<strin
 describe('chunks of @msd/onnx, gzipped', () => {
   /** By module; docs/onnx.md says which models fetch which. */
   const CEILINGS: Readonly<Record<string, number>> = {
-    'execute/create': 109_800, // with all that families share with it
+    'execute/create': 110_000, // with all that families share with it
     'execute/expected': 4_500, // fetched by `explain`
     'execute/families/attention': 14_000,
     'execute/families/decoder': 4_000,

@@ -3,6 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readdirSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { runInThisContext } from 'node:vm';
 import * as threads from 'node:worker_threads';
 import { createBackend, type WasmBackend } from '@msd/core';
 import { packKernels, packRecipes, reserveRows, type ThreadTask } from '@msd/core/program';
@@ -335,14 +336,22 @@ describe.runIf(isPossible)('touches pages of a backend that nobody has yet', () 
     return { early, started, dispose, tasks };
   };
 
-  it('and changes nothing of what others write there meanwhile', async () => {
-    const { early, started, tasks } = await touched(2 ** 26);
-    const words = new Int32Array(early.arena.memory.buffer);
-    for (let round = 0; round < 40; round++)
-      for (let at = 0; at < words.length; at += 1024) words[at] = Math.imul(at, round) + round;
-    for (let at = 0; at < words.length; at += 1024) expect(words[at]).toBe((Math.imul(at, 39) + 39) | 0);
+  it('and changes nothing of what is there, nor goes on once it has to stop', async () => {
+    const { started, tasks } = await touched(2 ** 20);
     expect(tasks.mock.results[0]!.value).toHaveLength(1);
+    const touch = runInThisContext(tasks.mock.calls[0]![0].code) as (given: object) => void;
     await started.end();
+    const memory = new WebAssembly.Memory({ initial: 100, maximum: 100, shared: true });
+    const words = new Int32Array(memory.buffer);
+    words.set(words.map((_, at) => Math.imul(at, 2654435761)));
+    const before = words.slice();
+    const add = vi.spyOn(Atomics, 'add');
+    touch({ memory, state: Int32Array.of(1, 0) });
+    expect(add).toHaveBeenCalledOnce();
+    touch({ memory, state: new Int32Array(2) });
+    const pages = add.mock.calls.filter(([array]) => array.buffer === memory.buffer).map(([, at]) => at >> 10);
+    expect(pages).toEqual(Array.from({ length: memory.buffer.byteLength / 4096 }, (_, page) => page));
+    expect(words).toEqual(before);
   });
 
   it('all of them, once', async () => {
