@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
 import { gaussians, random } from '../../test/random.ts';
-import { type AttentionRun, type KvCache, rowMajor } from '../attention/contract.ts';
+import { type AttentionRun, type KvCache, type KvShape, rowMajor } from '../attention/contract.ts';
 import { attentionWork, createBackend, createKvCache } from '../index.ts';
 import { Program, type Slot, type Step } from './program.ts';
 
@@ -91,5 +91,44 @@ it('a run that failed while attentions were told leaves nothing behind', async (
   expect(order).toEqual(['0 after 0', '1 after 0']);
   asks[1]!.now = asks[1]!.run;
   expect(run()).toEqual(bits);
+  device.dispose();
+});
+
+it('a call whose caches are of different kinds, one after the other, gives what a call for each gives', async () => {
+  const device = await createBackend('wasm', { threads: 1, debug: true });
+  const rows = 70; // factors tell from the second page on
+  const op = {
+    ...{ ...shape, valueSize: 16, rows, newKeys: rows, heads: HEADS, isCausal: true },
+    ...{ q: rowMajor(rows, 16, 64), k: rowMajor(rows, 16, 32), v: rowMajor(rows, 16, 32), out: rowMajor(rows, 16, 64) },
+  };
+  const operands = [64, 32, 32, 0, 0, 0, 64].map((width) => (width ? device.alloc(4 * rows * width) : undefined));
+  const next = random(8);
+  for (const i of [0, 1, 2]) device.write(operands[i]!, gaussians(next, rows * [64, 32, 32][i]!));
+  let cache = createKvCache(device, shape);
+  const bind = () =>
+    device.bind(
+      attentionWork(op, () => ({ cache })),
+      operands,
+    );
+  const call = bind();
+  const resultOf = (each: typeof call, kind: Partial<KvShape>) => {
+    cache = createKvCache(device, { ...shape, ...kind });
+    device.write(operands[6]!, new Float32Array(rows * 64).fill(Number.NaN));
+    device.run(each);
+    const out = new Float32Array(rows * 64);
+    device.read(operands[6]!, out);
+    // What was stored tells, too: factors are found from keys.
+    const bits = [out, cache.keys(rows), cache.values(rows)].flatMap((floats) => [...new Uint32Array(floats.buffer)]);
+    cache.dispose();
+    return bits;
+  };
+  const factors = Float32Array.from({ length: 32 }, (_, i) => 1 + i);
+  const kinds: readonly Partial<KvShape>[] = [
+    ...[{}, { rotarySize: 4 }, {}, { isInterleaved: true }, { rotarySize: 0 }, { factors: false as const }],
+    ...[{ factors }, {}, { type: 'float' as const }, { type: 'int8' as const }, {}],
+  ];
+  const [found, given] = [resultOf(bind(), {}), resultOf(bind(), { factors })];
+  expect(found).not.toEqual(given);
+  for (const kind of kinds) expect(resultOf(call, kind), JSON.stringify(kind)).toEqual(resultOf(bind(), kind));
   device.dispose();
 });

@@ -1,11 +1,9 @@
 /** The threads of a backend: the calling one alone, or a share of the pool, whose code is then loaded. */
 import { type Cuts, MAX_THREADS, ONE_THREAD } from '../plan/cut.ts';
 import { relaxedProbe } from '../wasm/features.ts';
-import { automaticThreads, whatIsMissing } from './environment.ts';
-import type { Job } from './job.ts';
+import { automaticThreads, type ThreadWorker, whatIsMissing } from './environment.ts';
+import { type Kernel, runChunk, type Shared } from './job.ts';
 import type { WorkerFactory } from './worker.ts';
-
-export type Kernel = (...args: number[]) => void;
 
 export interface ThreadOptions {
   /**
@@ -18,6 +16,18 @@ export interface ThreadOptions {
    * `@msd/core/thread`.
    */
   readonly worker?: WorkerFactory | undefined;
+}
+
+/** Something that workers can do in Node while there are no products: a worker is out of reach until it has done it. */
+export interface ThreadTask {
+  /** The text of a function that uses nothing from outside itself. */
+  readonly code: string;
+  /** As many workers as can take part. */
+  readonly most: number;
+  /** @returns what the function is called with, in the i-th of them */
+  given(i: number): unknown;
+  /** Told when the i-th of them is through with it, or gone. */
+  ended(i: number): void;
 }
 
 /** Threads of a backend, as they are now. */
@@ -59,10 +69,11 @@ export interface Team {
   install(kernel: Kernel, id: string, module: WebAssembly.Module, memory: WebAssembly.Memory): void;
   /** Drops all kernels, and with them the memory that they worked on. */
   forget(): void;
+  /** Gives workers something else to do. @returns those that have it, in their order */
+  lend(task: ThreadTask): readonly ThreadWorker[];
   /**
    * Runs every chunk, even if workers die.
    *
-   * @param find the kernel, on the memory that the arena has now
    * @param leave moves the arena to another memory: called if a worker was lost that may still write to this one
    * @param repeatable may a chunk be computed twice? Not if the kernel changes what it reads
    * @param meanwhile work that only the calling thread can do, and that is independent of the kernel: done while others
@@ -70,7 +81,7 @@ export interface Team {
    * @returns false if a worker was lost in a chunk that may not be repeated: compute everything again that this kernel
    * reads
    */
-  run(find: () => Kernel, job: Job, leave: () => void, repeatable: boolean, meanwhile?: () => void): boolean;
+  run(shared: Shared, leave: () => void, repeatable: boolean, meanwhile?: () => void): boolean;
   /** Ends this backend's share of the pool; calling it again does nothing. */
   release(): void;
 }
@@ -80,9 +91,9 @@ const nothing = (): void => {};
 /** The calling thread alone. @param reason why, if more were asked for */
 export function oneThread(requested: number, reason?: string): Team {
   const report = { count: 1, requested, warnings: reason ? [reason] : [] };
-  const run: Team['run'] = (find, job, _leave, _repeatable, meanwhile) => {
+  const run: Team['run'] = (shared, _leave, _repeatable, meanwhile) => {
     meanwhile?.();
-    for (let chunk = 0; chunk < job.chunks; chunk++) find()(...job.argumentsOf(chunk));
+    for (let chunk = 0; chunk < shared.job.chunks; chunk++) runChunk(shared, chunk);
     return true;
   };
   return {
@@ -93,6 +104,7 @@ export function oneThread(requested: number, reason?: string): Team {
     wake: nothing,
     install: nothing,
     forget: nothing,
+    lend: () => [],
     run,
     release: nothing,
   };

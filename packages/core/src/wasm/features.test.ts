@@ -1,6 +1,6 @@
 import { afterEach, expect, it } from 'vitest';
 import { BackendUnavailableError } from '../errors.ts';
-import { loadsFirst, requireSimd } from './features.ts';
+import { keepsOrder, requireSimd } from './features.ts';
 
 const engine = globalThis.WebAssembly;
 const replace = (other: object): void => void Object.assign(globalThis, { WebAssembly: other });
@@ -22,10 +22,10 @@ it('tells an engine without SIMD apart from that', () => {
   expect(requireSimd).toThrow(/no WebAssembly SIMD128/);
 });
 
-it('tells V8 before 13 by its version, in Node and in Chromium', () => {
-  const node = (v8: string) => loadsFirst({ process: { versions: { v8 } } });
+it('tells V8 by its version, in Node and in Chromium, and from others', () => {
+  const node = (v8: string) => keepsOrder({ process: { versions: { v8 } } });
   const chromium = (version: string) =>
-    loadsFirst({
+    keepsOrder({
       navigator: {
         userAgentData: {
           brands: [
@@ -35,8 +35,9 @@ it('tells V8 before 13 by its version, in Node and in Chromium', () => {
         },
       },
     });
-  expect(['11.3.244.8-node.38', '12.4.254.21-node.56', '13.6.233.17-node.53'].map(node)).toEqual([true, true, false]);
-  expect(['91', '126', '129', '130', '156'].map(chromium)).toEqual([true, true, true, false, false]);
-  const others = [{}, { process: {} }, { navigator: {} }, { navigator: { userAgentData: {} } }];
-  expect(others.map((scope) => loadsFirst(scope))).toEqual([false, false, false, false]);
+  expect(['11.3.244.8-node.38', '12.4.254.21-node.56', '13.6.233.17-node.53'].map(node)).toEqual([false, false, true]);
+  expect(['91', '126', '129', '130', '156'].map(chromium)).toEqual([false, false, false, true, true]);
+  const bun = { process: { versions: { v8: '14.6.202.34-node.20', bun: '1.4.5' } } };
+  const others = [{}, { process: {} }, { navigator: {} }, { navigator: { userAgentData: {} } }, bun];
+  for (const scope of others) expect(keepsOrder(scope)).toBeUndefined();
 });

@@ -57,19 +57,23 @@ export interface RelaxedDot {
 }
 
 interface Scope {
-  readonly process?: { readonly versions?: { readonly v8?: string } };
+  readonly process?: { readonly versions?: { readonly v8?: string; readonly bun?: string } };
   readonly navigator?: { readonly userAgentData?: { readonly brands?: readonly { brand: string; version: string }[] } };
 }
 
 /**
- * Is this V8 before 13, of Node before 24 and Chromium before 130? Its optimiser loads the operands of all steps of a turn before it
- * multiplies (docs/msd.md, "Turns"). No feature of WebAssembly tells, and a measurement depends on how busy the machine
- * is, so this is decided by the version.
+ * Does the engine keep the order of the steps of a turn? V8 does from 13 on, of Node 24 and Chromium 130; before, its optimiser loads
+ * the operands of all steps before it multiplies (docs/msd.md, "Turns"). No feature of WebAssembly tells, and a measurement
+ * takes time and depends on how busy the machine is, so V8 is told by its version.
+ *
+ * @returns `undefined` of other engines, which have to be measured
  */
-export function loadsFirst({ process, navigator }: Scope = globalThis as Scope): boolean {
+export function keepsOrder({ process, navigator }: Scope = globalThis as Scope): boolean | undefined {
+  const { v8, bun } = process?.versions ?? {};
+  if (bun !== undefined) return undefined; // it states a version of V8, which it is not
   const chromium = navigator?.userAgentData?.brands?.find(({ brand }) => brand === 'Chromium');
-  const version = process?.versions?.v8 ?? (chromium ? `${Number(chromium.version) / 10}` : '');
-  return Number.parseFloat(version) < 13;
+  const version = Number.parseFloat(v8 ?? (chromium ? `${Number(chromium.version) / 10}` : ''));
+  return Number.isNaN(version) ? undefined : version >= 13;
 }
 
 let known: RelaxedDot | null | undefined;

@@ -18,7 +18,7 @@ import { draftVariants, mayMultiply, wholeOf } from './drafts.ts';
 import { neededLocations } from './files.ts';
 import { checkCuttable, type MsdOptions, parseSessionOptions, type SessionRequest } from './options.ts';
 import { withOverrides } from './overrides.ts';
-import { type StartedThreads, threadsFor } from './pack-threads-early.ts';
+import { endThreads, type StartedThreads, threadsFor } from './pack-threads-early.ts';
 import { fetchMissing, loadParts } from './parts.ts';
 import { isNoMemory, typedError } from './raw-errors.ts';
 import type { MsdHandler } from './session.ts';
@@ -85,7 +85,7 @@ async function openAndCreate(
     }
     const record = withOverrides(readModel(source), request.overrides);
     external = record.files.sources;
-    if (source.descriptor !== undefined) packThreads = threadsFor(record);
+    if (source.descriptor !== undefined) packThreads = threadsFor(record, request.msd);
     const { parts, branches } = await stoppable(watch, loadParts(record));
     const planned = branches.planned(mayMultiply);
     const files = openExternal(record.files, neededLocations(planned), model, request.externalData, download);
@@ -96,7 +96,7 @@ async function openAndCreate(
       whileArriving(() => createRead(opened)),
     );
   } finally {
-    await (await packThreads?.catch(() => undefined))?.end();
+    await endThreads(packThreads);
     for (const each of [source, ...(external?.values() ?? [])]) if (!kept.has(each)) each.close();
   }
 }
@@ -123,6 +123,8 @@ async function createRead(opened: Opened): Promise<MsdHandler> {
     ways = await draftedWays(opened, true);
     made = await cutOrReason(opened, ways);
   }
+  // Their memory is for nothing then.
+  if (typeof made === 'string') await endThreads(opened.packThreads);
   const session = typeof made === 'string' ? await createUncut(opened, ways, made) : made;
   opened.request.progress.report('ready', 0, 0);
   return session;

@@ -22,10 +22,11 @@ const PROMPT_ROWS: readonly number[] = [32, 8];
 /** Tokens that tell how long a row takes: the first ones are mostly the engine's interpreter. */
 const TRIES = 6;
 /**
- * With a quarter less, V8 in Chromium optimises some fifteen functions within the thirty after them, which takes as long as ten tokens.
- * Halfway they begin anew, so that caches are not made for as many.
+ * V8 in Chromium optimises a function when so many bytes of its code have run: sixty small ones, of which a token calls each once or
+ * twice, get there only after half of these, and take a third of a token's time until then. Halfway tokens begin anew,
+ * so that caches are not made for as many.
  */
-const TOKENS = 128;
+const TOKENS = 256;
 /** No run begins after so long. */
 const BUDGET_MS = 60;
 /** How often, and for how long at most, a session rehearses that exists only to warm code while a file arrives. */

@@ -2,8 +2,10 @@
  * What is known of every value of a graph before it runs: types, sizes with symbols, and the elements of small constants and of
  * all that follows from them and from shapes.
  */
+import { UINT16 } from '../data-types.ts';
 import { OPERATORS } from '../ops/index.ts';
 import { NodeView, operatorName } from '../ops/operator.ts';
+import type { ValueInfo } from '../read/types.ts';
 import type { Graph, GraphNode } from './graph.ts';
 import { type Info, infoOfConstant, infoOfType, newSymbols, roundingOf, type Size, type Symbols } from './info.ts';
 
@@ -46,12 +48,13 @@ export function inferTypes(graph: Graph, nested?: InferNested): TypedGraph {
   /** Values whose sizes follow from declared ones and constants alone, by rules that ONNX Runtime has, too. */
   const firm = new Set([...infos.keys()]);
   for (const [node, view] of views) {
-    // An infinite scale gives NaN, which has no code. Only ONNX Runtime itself gives the codes that it gives.
+    // Infinite values become NaN, which has no code. Only ONNX Runtime itself gives the codes that it gives.
+    const most = infos.get(node.inputs[2]!)?.elemType === UINT16 ? 65535 : 1;
     if (
       node.opType === 'QuantizeLinear' &&
-      infos.get(node.inputs[1]!)?.data?.some((scale) => Math.abs(+scale) === 1 / 0)
+      infos.get(node.inputs[1]!)?.data?.some((scale) => Math.fround(Math.abs(+scale) * most) === 1 / 0)
     )
-      contradiction ??= `the scale '${node.inputs[1]}' of a QuantizeLinear is infinite`;
+      contradiction ??= `codes of the scale '${node.inputs[1]}' are infinite`;
     const made = nested?.(node, graph, infos, symbols);
     const isRuled =
       !made && node.inputs.every((name) => name === '' || firm.has(name)) && followsFromSizes(graph, node);
@@ -72,7 +75,25 @@ export function inferTypes(graph: Graph, nested?: InferNested): TypedGraph {
     }
   }
   const hasPast = graph.inputs.some(({ name }) => [name, ...(infos.get(name)?.dims ?? [])].some(isPast));
-  return { graph, infos, contradiction, hasPast, view: (node) => views.get(node) ?? new NodeView(node, graph.opsets) };
+  const inputs = graph.inputs.map((input) => withHeadSize(input, graph, infos));
+  return {
+    graph: { ...graph, inputs },
+    infos,
+    contradiction,
+    hasPast,
+    view: (node) => views.get(node) ?? new NodeView(node, graph.opsets),
+  };
+}
+
+/** A past whose last size a file leaves open has that of what attention makes of it. */
+function withHeadSize(input: ValueInfo, { nodes }: Graph, infos: Infos): ValueInfo {
+  const { name, type } = input;
+  const isRead = (node: GraphNode): unknown => node.inputs.includes(name) && OPERATORS.get(operatorName(node))?.isFirst;
+  const size = isPast(name) && infos.get(nodes.find(isRead)?.outputs[1] ?? '')?.dims?.[3];
+  const { dims } = type;
+  return typeof size === 'number' && typeof dims?.[3] !== 'number'
+    ? { name, type: { ...type, dims: dims?.toSpliced(3, 1, size) } }
+    : input;
 }
 
 const isPast = (name: Size): boolean => typeof name === 'string' && /past/i.test(name);

@@ -84,7 +84,7 @@ function wrong(what: string, count: number, { least, most }: Range): string | un
 
 /** What attributes are, by name: no two operators that MSD takes differ (`value` and `quant_type` are left out, which do). */
 const KINDS: Readonly<Record<string, string>> = {
-  float: 'activation_alpha activation_beta epsilon scale softcap swiglu_limit',
+  float: 'activation_alpha activation_beta epsilon qk_norm_epsilon scale softcap swiglu_limit',
   int:
     'K N accuracy_level axis bits block_size do_rotary expert_weight_bits end k keepdims ' +
     'kv_cache_bit_width kv_num_heads local_window_size noop_with_empty_axes normalize_routing_weights ' +

@@ -193,7 +193,7 @@ class AttentionCall implements BoundWork<ArenaHandle> {
     const have = this.#settled;
     if (
       !have ||
-      have.shape !== shape ||
+      !isLaidOutAs(have.shape, shape) ||
       have.pages < pages ||
       have.threads < threads ||
       have.biasBytes !== biasBytes ||
@@ -265,6 +265,13 @@ class AttentionCall implements BoundWork<ArenaHandle> {
     if (mask) new Uint8Array(buffer, places.mask, mask.data.length).set(mask.data);
   }
 }
+
+/** Do words say the same of two caches? Each conversation has one of its own. Sizes are the op's, and a type has its own kernels. */
+const isLaidOutAs = (a: ResolvedKvShape, b: ResolvedKvShape): boolean =>
+  a === b ||
+  (a.rotarySize === b.rotarySize &&
+    a.isInterleaved === b.isInterleaved &&
+    (a.factors === undefined) === (b.factors === undefined));
 
 /** Keys of the longest sequence, new ones included. */
 function longest({ cache, past, counts }: Run, newKeys: number): number {

@@ -17,7 +17,7 @@ import {
   type Unroll,
 } from '../../gemm/registry.ts';
 import { type KernelSource, kernelOf } from '../../kernel-spec.ts';
-import { type CarrierChoice, loadsFirst, type RelaxedDot, relaxedDot } from '../../wasm/features.ts';
+import { type CarrierChoice, keepsOrder, type RelaxedDot, relaxedDot } from '../../wasm/features.ts';
 import { isClockFine, settledTime } from '../../wasm/timing.ts';
 import type { Kernels } from './kernels.ts';
 import { LARGE_BYTES, StreamTrial } from './stream-trial.ts';
@@ -61,9 +61,9 @@ export class Routes {
     this.#choice = choice === 'auto' ? automatic.carrier : choice;
   }
 
-  /** Has the engine compile the tiles that will be timed, in the background: a few milliseconds, once per page. */
+  /** Has the engine compile the tiles that will be timed, if any are, in the background: a few milliseconds, once per page. */
   ask(): void {
-    if (!unroll && !loadsFirst()) for (const source of unrolled()) this.#kernels.ask(source);
+    if (!unroll && keepsOrder() === undefined) for (const source of unrolled()) this.#kernels.ask(source);
   }
 
   /** The kernel of a kind of matrix; may have to time some. Remember the result. */
@@ -137,17 +137,17 @@ export class Routes {
   }
 
   /**
-   * The number of steps per turn with which the engine runs tiles of several rows fastest, measured once per page,
-   * always with the same kernel. V8 from 13 on keeps their order, and fewer turns gain 5 %. Older versions load the
-   * operands of all steps first and run out of registers: two steps take 1.27 times as long. They are not timed,
-   * because before it is optimised a kernel is as fast with two steps, which would then be kept.
+   * The number of steps per turn with which the engine runs tiles of several rows fastest. Where it keeps their order, fewer turns
+   * gain 5 %. Where it loads the operands of all steps first, it runs out of registers: two steps take 1.27 times as
+   * long. Engines that are not known are measured, once per page, always with the same kernel.
    */
   unroll(): Unroll {
-    if (unroll) return unroll;
-    if (loadsFirst()) return (unroll = 1);
+    return (unroll ??= (keepsOrder() ?? this.#gainsByTwo()) ? 2 : 1);
+  }
+
+  #gainsByTwo(): boolean {
     const [one, two] = this.#time(unrolled(), 'gemm', 3);
-    unroll = two < 1.1 * one ? 2 : 1;
-    return unroll;
+    return two < 1.1 * one;
   }
 
   /** Nothing but the calls is timed: a kernel takes a quarter of a microsecond. */
