@@ -53,7 +53,7 @@ function rotaryMatch(view: NodeView, matcher: Matcher, { x, cos, sin, positions 
       const op: RotaryOp = {
         interleaved: view.int('interleaved', 0) === 1,
         // Rows [batch, heads, …] say it themselves, whatever the attribute says.
-        heads: to.info(x).dims.length === 4 ? undefined : view.int('num_heads', 0) || undefined,
+        heads: (to.info(x).dims.length < 4 && view.int('num_heads', 0)) || undefined,
         rotaryDim: view.int('rotary_embedding_dim', 0) || undefined,
       };
       const odd = oddWidth(view, to.info(x));
