@@ -236,6 +236,15 @@ describe('others', () => {
     await msd.release();
   });
 
+  it('heads that lie apart are counted where they lie, not by num_heads', async () => {
+    const form: Form = {
+      op: 'RotaryEmbedding',
+      operands: [f(1, 4, 3, 8), f(1, 3, 4), f(1, 3, 4)],
+      attributes: ints({ num_heads: 2 }),
+    };
+    expect(await compared(form)).toEqual(['msd', 'msd']);
+  });
+
   it('heads that turn out to have an odd size are an error that names the node', async () => {
     const feedsOf = (size: number): Record<string, ort.Tensor> => {
       const half = size >> 1;

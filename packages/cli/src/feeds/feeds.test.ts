@@ -55,6 +55,15 @@ describe('feeds of a first run', () => {
     expect(feeds['past_key_values.0.key']!.dims).toEqual([1, 2, 0, 16]);
   });
 
+  it('have sizes for dimensions without a name, which are 2³² − 1 in metadata', async () => {
+    const inputMetadata = [{ name: 'X', isTensor: true, type: 'float32', shape: [2 ** 32 - 1, 64] }];
+    const feeds = await feedsOf({ inputMetadata } as unknown as InferenceSession, { ids: [3, 4] });
+    expect(feeds.X!.dims).toEqual([1, 64]);
+    await expect(feedsOf(session(2 ** 32 - 1), { ids: [3, 4] })).rejects.toThrow(
+      /the last of its sizes, which has no name, is open/,
+    );
+  });
+
   it.each(['ort', 'msd-2'] as const)(
     'take the size of heads from the graph where the file leaves it open: %s',
     async (engine) => {

@@ -3,7 +3,7 @@
 import { random as seededRandom } from '@msd/core/numerics';
 import type { InferenceSession, Tensor } from 'onnxruntime-web';
 import { inputsOf } from '../models/inputs.ts';
-import { isPast } from '../models/sizes.ts';
+import { isFixed, isPast } from '../models/sizes.ts';
 import { UserError } from '../shared/errors.ts';
 import { type Feeds, runtime } from './engines.ts';
 import type { NpyArray } from './npz.ts';
@@ -47,9 +47,7 @@ export async function feedsOf(session: InferenceSession, options: FeedOptions): 
       feeds[name] = new Tensor(array.dtype, elementsOf(array) as never, array.dims) as Tensor;
       continue;
     }
-    const dims = input.shape.map((dim, axis) =>
-      typeof dim === 'number' && dim >= 0 ? dim : sizeOf(input, axis, length, texts),
-    );
+    const dims = input.shape.map((dim, axis) => (isFixed(dim) ? dim : sizeOf(input, axis, length, texts)));
     const count = dims.reduce((product, dim) => product * dim, 1);
     const values = valuesOf(name, input.type, ids, length, random);
     feeds[name] = new Tensor(input.type, elements(input.type, count, values) as never, dims) as Tensor;
@@ -59,8 +57,8 @@ export async function feedsOf(session: InferenceSession, options: FeedOptions): 
 
 function sizeOf(input: Metadata & { readonly isTensor: true }, axis: number, tokens: number, texts: number): number {
   const { name, shape } = input;
-  const said = String(shape[axis]);
-  if (isPast(name) && axis === shape.length - 1 && /dim|size/i.test(said) && !/past|len/i.test(said))
+  const said = typeof shape[axis] === 'string' ? shape[axis] : 'which has no name';
+  if (isPast(name) && axis === shape.length - 1 && /dim|size|which/i.test(said) && !/past|len/i.test(said))
     throw new UserError(
       `Input ${name}: the last of its sizes, ${said}, is open, so msd cannot make an empty cache. Pass one with --inputs FILE.npz.`,
     );

@@ -1,18 +1,17 @@
 /** Inputs of a session, with sizes that the file leaves open and the graph tells: the last one of caches (`kv_cache_dim`). */
 import { inspectModel } from '@msd/onnx/inspect';
 import type { InferenceSession } from 'onnxruntime-web';
-import { isPast } from './sizes.ts';
+import { isFixed, isPast } from './sizes.ts';
 
 type TensorInput = InferenceSession.TensorValueMetadata;
 type Input = InferenceSession['inputMetadata'][number];
 
 const told = new WeakMap<InferenceSession, readonly Input[]>();
 
-/** Has a cache heads of an open size? ONNX Runtime calls what has no name 2³² − 1. */
+/** Has a cache heads of an open size? */
 function isOpen(input: Input): input is TensorInput {
   if (!input.isTensor || !isPast(input.name)) return false;
-  const last = input.shape[3];
-  return input.shape.length === 4 && (typeof last === 'string' || last === 2 ** 32 - 1);
+  return input.shape.length === 4 && !isFixed(input.shape[3]!);
 }
 
 /** Asks the graph for what the session of it does not say, once. @param model of which the session is, as it was created */

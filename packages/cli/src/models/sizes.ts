@@ -24,6 +24,10 @@ export function isPast(input: string): boolean {
   return /^(past|cache)/i.test(input);
 }
 
+/** Does the file fix this size? onnxruntime-web says 2³² − 1 where one is open and has no name. */
+export const isFixed = (size: number | string): size is number =>
+  typeof size === 'number' && size >= 0 && size < 2 ** 32 - 1;
+
 /** Looks decoding at the whole input: an image, or a spectrogram? */
 const isImage = (input: string): boolean => /pixel|image/i.test(input);
 

@@ -7,7 +7,7 @@ import type { InferenceSession, Tensor } from 'onnxruntime-web';
 import { type Feeds, numbersOf, runtime } from '../feeds/engines.ts';
 import { feedsOf } from '../feeds/feeds.ts';
 import { presentOf } from '../models/player.ts';
-import { isPast } from '../models/sizes.ts';
+import { isFixed, isPast } from '../models/sizes.ts';
 
 /** Inputs of a decoder that can be told what it wrote; one with others wants to know more than that. */
 const KNOWN = /^(input_ids|attention_mask|position_ids|num_logits_to_keep|past.*)$/;
@@ -34,7 +34,7 @@ export async function selfWritten(
     return present === undefined ? [] : [[past, present] as const];
   });
   const ids = inputMetadata.find(({ name }) => name === 'input_ids');
-  const isAny = ids?.isTensor === true && typeof ids.shape[0] !== 'number';
+  const isAny = ids?.isTensor === true && ids.shape.length > 0 && !isFixed(ids.shape[0]!);
   const isAlone = inputNames.every((name) => KNOWN.test(name)) && outputNames.includes('logits');
   if (!isAny || !isAlone || caches.length === 0 || caches.length < pasts.length) return undefined;
   const { Tensor } = await runtime();

@@ -2,7 +2,7 @@
 import { type InferenceSession, Tensor } from 'onnxruntime-web';
 import { inputsOf } from '../models/inputs.ts';
 import { presentOf } from '../models/player.ts';
-import { isPast } from '../models/sizes.ts';
+import { isFixed, isPast } from '../models/sizes.ts';
 import { UserError } from '../shared/errors.ts';
 import { floatsOfTensor } from './floats.ts';
 
@@ -119,9 +119,10 @@ function integers(values: readonly number[], dims: readonly number[]): Tensor {
   return new Tensor('int64', BigInt64Array.from(values, BigInt), dims);
 }
 
-/** Open sizes are 0 before anything was read, but for the batch. */
+/** Open sizes are 0 before anything was read, but for the batch: the first, where it has no name. */
 function emptyTensor({ name, type, shape }: InferenceSession.TensorValueMetadata): Tensor {
-  const dims = shape.map((size) => (typeof size === 'number' ? size : /batch/.test(size) ? 1 : 0));
+  const isBatch = (size: number | string, axis: number) => (typeof size === 'string' ? /batch/.test(size) : axis === 0);
+  const dims = shape.map((size, axis) => (isFixed(size) ? size : isBatch(size, axis) ? 1 : 0));
   const count = dims.reduce((a, b) => a * b, 1);
   if (type === 'float32') return new Tensor('float32', new Float32Array(count), dims);
   if (type === 'float16') return new Tensor('float16', new Uint16Array(count), dims);

@@ -40,11 +40,6 @@ function rotaryMatch(view: NodeView, matcher: Matcher, { x, cos, sin, positions 
   if (view.int('is_packed_batching', 0) !== 0) return 'batches are packed';
   const odd = oddWidth(view, matcher.info(x));
   if (odd !== undefined) return `${odd} elements of a head are turned`;
-  const op: RotaryOp = {
-    interleaved: view.int('interleaved', 0) === 1,
-    heads: view.int('num_heads', 0) || undefined,
-    rotaryDim: view.int('rotary_embedding_dim', 0) || undefined,
-  };
   const outputs = [node.outputs[0] ?? ''];
   return {
     op: 'rotary',
@@ -55,6 +50,12 @@ function rotaryMatch(view: NodeView, matcher: Matcher, { x, cos, sin, positions 
     resources: matcher.constants([x, cos, sin]),
     lower(to) {
       const operands = [to.slot(x), to.slot(cos), to.slot(sin)];
+      const op: RotaryOp = {
+        interleaved: view.int('interleaved', 0) === 1,
+        // Rows [batch, heads, …] say it themselves, whatever the attribute says.
+        heads: (to.info(x).dims.length < 4 && view.int('num_heads', 0)) || undefined,
+        rotaryDim: view.int('rotary_embedding_dim', 0) || undefined,
+      };
       const odd = oddWidth(view, to.info(x));
       if (odd !== undefined) view.fail('x', 'heads of an even size', `${odd} elements each`);
       const types =

@@ -118,10 +118,10 @@ export function addSchemas({ counts, kinds }: Schemas): void {
  *
  * @throws {@link OnnxFormatError} for one that holds something else.
  */
-export function wrongKind(node: NodeRecord, names: readonly string[] = []): string | undefined {
+export function wrongKind(node: NodeRecord, names: readonly string[] | undefined): string | undefined {
   for (const [name, { kind }] of node.attributes) {
-    const expected = names.includes(name) ? kindOf.get(name) : kind;
-    if (expected === undefined || expected === kind) continue;
+    const expected = names?.includes(name) && kindOf.get(name);
+    if (!expected || expected === kind) continue;
     if (kind === 'other') return `attribute '${name}', expected ${expected}, got something else`;
     throw new OnnxFormatError(`read: ${describeNode(node)}: attribute '${name}', expected ${expected}, got ${kind}.`);
   }
