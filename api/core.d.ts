@@ -439,6 +439,7 @@ export interface ThreadReport {
 export interface ThreadWorker {
     postMessage(message: unknown): void;
     terminate(): unknown;
+    ref?(): void;
     unref?(): void;
 }
 
@@ -457,6 +458,7 @@ export declare class WasmBackend implements Backend, Device<ArenaHandle, Prepare
     readonly arena: Arena;
     constructor(options?: WasmOptions, team?: Team);
     wake(): void;
+    lend(task: ThreadTask): readonly ThreadWorker[];
     get threads(): ThreadReport;
     prepare(weights: QuantizedWeights): PreparedWeights;
     adopt(shape: PackedShape, handle: ArenaHandle, release?: () => void): PreparedWeights;
@@ -791,6 +793,20 @@ export interface Slot<H> {
 }
 
 export type Step = WorkStep | ScriptStep;
+
+export interface ThreadTask {
+    readonly code: string;
+    readonly most: number;
+    given(i: number): unknown;
+    ended(i: number): void;
+}
+
+export interface ThreadWorker {
+    postMessage(message: unknown): void;
+    terminate(): unknown;
+    ref?(): void;
+    unref?(): void;
+}
 
 export interface WeightRows extends Omit<PackedShape, 'version'> {
     rows(n: number, count: number, into: Uint8Array): QuantizedWeights;

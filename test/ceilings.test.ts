@@ -94,7 +94,7 @@ describe('chunks of @msd/onnx, gzipped', () => {
     'execute/arriving-tensors': 1_500,
     'execute/inlining': 11_500,
     'execute/ort-side': 6_700,
-    'execute/pack-threads': 2_500, // in Node, with more than 32 MB of weights
+    'execute/pack-threads': 2_900, // in Node, with more than 32 MB of weights
     'execute/twins': 1_200, // fetched for a table whose rows are also a packed matrix
     'execute/warm-model': 1_500, // fetched beside the file of a page's first model
     'program/pack-kernels': 3_200, // fetched with more than 4 MB of weights

@@ -106,7 +106,7 @@ async function download(name: string, model: Uint8Array, { prompt, steps, option
 }
 
 /** Gzipped, of all that is downloaded for a language model in MatMulNBits. docs/onnx.md says what it consists of. */
-const CEILING = 122_500;
+const CEILING = 122_600;
 const MOST_REQUESTS = 4;
 
 describe('bytes of code that a session downloads', () => {
@@ -134,9 +134,9 @@ describe('bytes of code that a session downloads', () => {
   });
 
   it.skipIf(!existsSync(forms)).each([
-    ['llama-gqa-q8', 130_700], // with the kernels that pack more than 4 MB of weights
-    ['bert-q8', 182_300],
-    ['whisper-decoder-q4', 196_600],
+    ['llama-gqa-q8', 130_900], // with the kernels that pack more than 4 MB of weights
+    ['bert-q8', 182_400],
+    ['whisper-decoder-q4', 196_700],
   ])('%s (skipped without ../shared)', { timeout: 120_000 }, async (name, ceiling) => {
     const { forms: all } = (await import(forms)) as { readonly forms: Readonly<Record<string, Form>> };
     const { build, pass } = all[name]!;

@@ -1,19 +1,4 @@
-/**
- * npm run bench [-- OPTIONS]            the comparison with other engines; writes JSON, Markdown and plots
- * npm run bench -- report [--out DIR]   the report again, from the JSON that is there
- * npm run bench -- readme [--out DIR]   the README's table from it, and its picture
- * npm run bench -- paper                the figures and pictures of docs/paper.md and docs/theory.md, from what msd paper and the forecasts have recorded
- * npm run bench -- kernels [--sample FOLDER] [--json FILE] [--rounds N]
- * npm run bench -- kernels --old DIR [--in node20,node22,node24] [--processes N] [--cases WORDS] [--rounds N] [--clock wall|process] [--out DIR]
- * npm run bench -- nn [--cases WORDS] [--rounds N] [--out DIR]
- * npm run bench -- attention [--cases WORDS] [--rounds N] [--clock wall|cpu] [--out DIR]
- * npm run bench -- forecast [--cases WORDS] [--rounds N] [--out DIR]
- * npm run bench -- messages [--rounds N]
- * npm run bench -- decoder [--models NAMES] [--msd DIR] …
- * npm run bench -- first-tokens [--models NAMES] [--in PLACES] [--prompt N] [--tokens N] [--rounds N] [--clock wall|cpu] …
- *
- * docs/benchmarks.md explains the options and the method.
- */
+/** Reads the command line of `npm run bench` and starts the benchmark it names: USAGE below. */
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { loadavg } from 'node:os';
 import { join } from 'node:path';
@@ -50,28 +35,58 @@ const ENVIRONMENTS: Record<string, Environment> = {
   'chromium-no-vnni': { platform: 'chromium', flags: ['--no-enable-avx-vnni'] },
   'node-no-vnni': { platform: 'node', flags: ['--no-enable-avx-vnni'] },
 };
+const USAGE = `npm run bench [-- OPTIONS]            the comparison with other engines; writes JSON, Markdown and plots
+npm run bench -- report [--out DIR]   the report again, from the JSON that is there
+npm run bench -- readme [--out DIR]   the README's table from it, and its picture
+npm run bench -- paper                the figures and pictures of docs/paper.md and docs/theory.md, from what msd paper and the forecasts have recorded
+npm run bench -- kernels [--sample FOLDER] [--json FILE] [--rounds N]
+npm run bench -- kernels --old DIR [--in node20,node22,node24] [--processes N] [--cases WORDS] [--rounds N] [--clock wall|process] [--out DIR]
+npm run bench -- nn [--cases WORDS] [--rounds N] [--out DIR]
+npm run bench -- attention [--cases WORDS] [--rounds N] [--clock wall|cpu] [--out DIR]
+npm run bench -- forecast [--cases WORDS] [--rounds N] [--out DIR]
+npm run bench -- messages [--rounds N]
+npm run bench -- decoder [--models NAMES] [--msd DIR] …
+npm run bench -- first-tokens [--models NAMES] [--in PLACES] [--prompt N] [--tokens N] [--rounds N] [--clock wall|cpu] …
+
+docs/benchmarks.md explains the options and the method.`;
 const RESULTS = fileURLToPath(new URL('./results/', import.meta.url));
 
-const { values, positionals } = parseArgs({
-  options: {
-    in: { type: 'string' },
-    threads: { type: 'string' },
-    sections: { type: 'string', default: SECTIONS.join(',') },
-    cases: { type: 'string', default: '' },
-    engines: { type: 'string', default: ENGINES.join(',') },
-    variants: { type: 'string', default: '' },
-    rounds: { type: 'string' },
-    'sample-ms': { type: 'string', default: '40' },
-    out: { type: 'string', default: join(RESULTS, new Date().toISOString().slice(0, 10)) },
-    sample: { type: 'string' },
-    json: { type: 'string' },
-    old: { type: 'string' },
-    processes: { type: 'string' },
-    ...DECODER_FLAGS,
-    ...FIRST_TOKENS_FLAGS,
-  },
-  allowPositionals: true,
-});
+const OPTIONS = {
+  help: { type: 'boolean', short: 'h', default: false },
+  in: { type: 'string' },
+  threads: { type: 'string' },
+  sections: { type: 'string', default: SECTIONS.join(',') },
+  cases: { type: 'string', default: '' },
+  engines: { type: 'string', default: ENGINES.join(',') },
+  variants: { type: 'string', default: '' },
+  rounds: { type: 'string' },
+  'sample-ms': { type: 'string', default: '40' },
+  out: { type: 'string', default: join(RESULTS, new Date().toISOString().slice(0, 10)) },
+  sample: { type: 'string' },
+  json: { type: 'string' },
+  old: { type: 'string' },
+  processes: { type: 'string' },
+  ...DECODER_FLAGS,
+  ...FIRST_TOKENS_FLAGS,
+} as const;
+
+/** Options that a benchmark does not know, and values that it cannot take, in one sentence; faults of its own stay whole. */
+function refuse(error: unknown): never {
+  const { code, message } = error as { readonly code?: string; readonly message: string };
+  if (!message.startsWith('bench: ') && !code?.startsWith('ERR_PARSE_ARGS')) throw error;
+  console.error(`${message}\n\n${USAGE}`);
+  process.exit(2);
+}
+
+function readCommandLine() {
+  try {
+    return parseArgs({ options: OPTIONS, allowPositionals: true });
+  } catch (error) {
+    return refuse(error);
+  }
+}
+
+const { values, positionals } = readCommandLine();
 
 /** Those of environments: other benchmarks leave their results in the folder, too. */
 function readResults(folder: string): EnvironmentResult[] {
@@ -177,56 +192,62 @@ function comparison(rounds: string) {
   };
 }
 
-switch (positionals[0]) {
-  case 'kernels':
-    if (values.old !== undefined) {
-      await compareBuilds(values.old);
+/** The benchmark that the first word names; without one, the comparison. */
+async function measure(): Promise<void> {
+  switch (positionals[0]) {
+    case 'kernels':
+      if (values.old !== undefined) {
+        await compareBuilds(values.old);
+        break;
+      }
+      await printKernelTable({
+        rounds: count('rounds', values.rounds ?? '15'),
+        sample: values.sample,
+        json: values.json,
+      });
+      break;
+    case 'nn':
+      await compareNn();
+      break;
+    case 'attention':
+      console.log(`\n${await measureAttentions(comparison('9'))}`);
+      break;
+    case 'forecast':
+      console.log(`\n${await measureForecasts(comparison('25'))}`);
+      break;
+    case 'messages':
+      console.log(`\n${messagesTable(await measureMessages(count('rounds', values.rounds ?? '15')))}`);
+      break;
+    case 'decoder':
+      await measureDecoders(decoderOptions(values));
+      console.log(`\n${readFileSync(join(values.out, 'decoder.md'), 'utf8')}`);
+      break;
+    case 'first-tokens':
+      console.log(`\n${await measureFirstTokens(firstTokensOptions(values))}`);
+      break;
+    case 'report':
+      report(values.out);
+      break;
+    case 'readme': {
+      const run = readResults(values.out).find((other) => resultFile(other) === 'chromium-t1.json');
+      if (!run) throw new RangeError(`bench: ${values.out} holds no chromium-t1.json.`);
+      writeReadme(run, values.out);
+      writeFileSync(GAIN_PICTURE, gainPicture(gainResult()));
       break;
     }
-    await printKernelTable({
-      rounds: count('rounds', values.rounds ?? '15'),
-      sample: values.sample,
-      json: values.json,
-    });
-    break;
-  case 'nn':
-    await compareNn();
-    break;
-  case 'attention':
-    console.log(`\n${await measureAttentions(comparison('9'))}`);
-    break;
-  case 'forecast':
-    console.log(`\n${await measureForecasts(comparison('25'))}`);
-    break;
-  case 'messages':
-    console.log(`\n${messagesTable(await measureMessages(count('rounds', values.rounds ?? '15')))}`);
-    break;
-  case 'decoder':
-    await measureDecoders(decoderOptions(values));
-    console.log(`\n${readFileSync(join(values.out, 'decoder.md'), 'utf8')}`);
-    break;
-  case 'first-tokens':
-    console.log(`\n${await measureFirstTokens(firstTokensOptions(values))}`);
-    break;
-  case 'report':
-    report(values.out);
-    break;
-  case 'readme': {
-    const run = readResults(values.out).find((other) => resultFile(other) === 'chromium-t1.json');
-    if (!run) throw new RangeError(`bench: ${values.out} holds no chromium-t1.json.`);
-    writeReadme(run, values.out);
-    writeFileSync(GAIN_PICTURE, gainPicture(gainResult()));
-    break;
+    case 'paper':
+      writePaper(readPaper());
+      writeTheory();
+      break;
+    case undefined:
+      await compare();
+      break;
+    default:
+      throw new RangeError(
+        `bench: expected nothing, 'report', 'readme', 'paper', 'kernels', 'nn', 'attention', 'forecast', 'messages', 'decoder' or 'first-tokens', got '${positionals[0]}'.`,
+      );
   }
-  case 'paper':
-    writePaper(readPaper());
-    writeTheory();
-    break;
-  case undefined:
-    await compare();
-    break;
-  default:
-    throw new RangeError(
-      `bench: expected nothing, 'report', 'readme', 'paper', 'kernels', 'nn', 'attention', 'forecast', 'messages', 'decoder' or 'first-tokens', got '${positionals[0]}'.`,
-    );
 }
+
+if (values.help) console.log(USAGE);
+else await measure().catch(refuse);

@@ -1,9 +1,10 @@
 /**
- * Trains the story model from nothing: `node src/train.ts`, or `node src/train.ts --resume` after an interruption.
+ * Trains the story model from nothing: HELP below.
  *
  * Everything is seeded: the same machine gives the same weights. At the end it writes model/ and evaluates it.
  */
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { parseArgs } from 'node:util';
 import * as tf from '@tensorflow/tfjs-core';
 import '@tensorflow/tfjs-backend-wasm';
 import { type AdamState, adamStep, initialAdamState } from './adamw.ts';
@@ -15,6 +16,9 @@ import { CONFIG, elementCount, initialWeights, type WeightArray, type Weights } 
 import { type Random, seededRandom } from './random.ts';
 import { readSafetensors, writeSafetensors } from './safetensors.ts';
 import { END_ID, START_ID, type Vocabulary } from './words.ts';
+
+const HELP = `npm run train                 trains the story model from nothing, writes model/ and evaluates it
+npm run train -- --resume     goes on after an interruption: a checkpoint is written every three minutes`;
 
 const STEPS = 3500;
 const BATCH_SIZE = 4;
@@ -111,7 +115,7 @@ function start(): Progress {
   return { weights, adam: initialAdamState(weights), elapsedMs: 0, losses: [] };
 }
 
-async function train(): Promise<void> {
+async function train(resumes: boolean): Promise<void> {
   await tf.setBackend('wasm');
   const vocabulary = corpusVocabulary();
   if (vocabulary.size !== CONFIG.vocabSize) {
@@ -120,8 +124,7 @@ async function train(): Promise<void> {
     );
   }
   const stream = tokenStream(vocabulary, trainingCorpus());
-  const resume = process.argv.includes('--resume') && existsSync(FILES.checkpoint);
-  const progress = resume ? loadCheckpoint() : start();
+  const progress = resumes && existsSync(FILES.checkpoint) ? loadCheckpoint() : start();
   const { weights, adam } = progress;
   const parameters = [...weights.values()].reduce((sum, { shape }) => sum + elementCount(shape), 0);
   console.log(`${parameters} parameters, ${stream.ids.length} training tokens, from step ${adam.steps} to ${STEPS}`);
@@ -179,5 +182,11 @@ function writeModelFolder(vocabulary: Vocabulary, weights: Weights, log: Trainin
   writeJson(FILES.trainingLog, log);
 }
 
-await train();
-report(evaluate());
+const { help, resume } = parseArgs({
+  options: { resume: { type: 'boolean', default: false }, help: { type: 'boolean', short: 'h', default: false } },
+}).values;
+if (help) console.log(HELP);
+else {
+  await train(resume);
+  report(evaluate());
+}

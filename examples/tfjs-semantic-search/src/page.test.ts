@@ -132,6 +132,13 @@ describe('the page', { timeout: 180_000 }, () => {
     await page.locator('#status', { hasText: '2 sentences are ready' }).waitFor({ timeout: 60_000 });
   });
 
+  it('loads in an isolated page, too', async () => {
+    const isolated = await host.open({ isIsolated: true });
+    expect(await isolated.evaluate('crossOriginIsolated')).toBe(true);
+    await isolated.locator('#msd-hits li').first().waitFor({ timeout: 60_000 });
+    await isolated.close();
+  });
+
   it('can be used with a keyboard and a screen reader, light and dark', async () => {
     expect(await page.getByRole('searchbox', { name: 'Search' }).isVisible()).toBe(true);
     expect(await page.getByRole('combobox').count()).toBe(2);

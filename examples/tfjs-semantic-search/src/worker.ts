@@ -11,6 +11,8 @@ import type { LoadOptions, Memory } from './protocol.ts';
 console.warn = () => {}; // executeAsync says on every call that execute would do
 
 serve<LoadOptions, Memory>((options) => {
+  // In isolated pages tfjs would take its build with threads. Bundlers that shorten names break it: it starts its threads from its own source.
+  tf.env().set('WASM_HAS_MULTITHREAD_SUPPORT', false);
   setWasmPaths(`${options.base}wasm/`);
   return Encoder.load(tf, converter, self.name as Side, options); // the page names its workers
 });

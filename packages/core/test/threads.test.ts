@@ -70,3 +70,42 @@ it('the last backend that goes takes the workers along', async () => {
     pool.clock = systemClock;
   }
 });
+
+/** Counts in shared memory. */
+const counting = `((given) => {
+  if (given.fails) throw new Error('no');
+  if (given.dies) process.exit(1);
+  Atomics.add(new Int32Array(given.words), given.i, 1);
+})`;
+
+it('lends workers, which then multiply again, or are gone', async () => {
+  const pool = threadPool();
+  pool.stop();
+  const backend = await createBackend('wasm', { threads: 3, debug: true });
+  const words = new SharedArrayBuffer(16);
+  const ended: number[] = [];
+  const lend = (most: number, given: object) =>
+    backend.lend({ code: counting, most, given: (i) => ({ words, i, ...given }), ended: (i) => ended.push(i) });
+  try {
+    expect(lend(3, {})).toHaveLength(2);
+    expect(lend(1, {})).toHaveLength(1);
+    expect(lend(0, {})).toHaveLength(0);
+    expect(lend(2, { fails: true })).toHaveLength(2);
+    await expect.poll(() => ended.toSorted()).toEqual([0, 0, 0, 1, 1]);
+    expect([...new Int32Array(words)]).toEqual([2, 1, 0, 0]);
+    expect(backend.threads).toEqual({ count: 3, requested: 3, warnings: [] });
+    ended.length = 0;
+    expect(lend(2, { dies: true })).toHaveLength(2);
+    await expect.poll(() => ended.toSorted()).toEqual([0, 1]);
+    expect(backend.threads.count).toBe(1);
+    expect(backend.threads.warnings.join()).toContain('is gone: it exited with code 1');
+  } finally {
+    backend.dispose();
+    pool.stop();
+    pool.warnings.length = 0;
+  }
+  expect(lend(3, {})).toEqual([]);
+  const alone = await createBackend('wasm', { threads: 1 });
+  expect(alone.lend({ code: counting, most: 1, given: () => ({}), ended: () => {} })).toEqual([]);
+  alone.dispose();
+});

@@ -203,6 +203,39 @@ const tolerated: Readonly<Record<string, Uint8Array>> = {
       ...['stacked', 'key', 'value'].map((name) => ({ name, dtype: 'float32' as const, dims: [1, 2, SIZE / 2, 3] })),
     ],
   }),
+  "a Scaler, whose scale is a list, in front of the product: scikit-learn's": build(
+    {
+      nodes: [
+        {
+          ...op('Scaler', ['x'], ['h'], {
+            offset: { floats: new Array<number>(SIZE).fill(0.25) },
+            scale: { floats: Array.from({ length: SIZE }, (_, i) => 1 + i / SIZE) },
+          }),
+          domain: 'ai.onnx.ml',
+        },
+        matrix.node('h', 'y'),
+      ],
+    },
+    { '': 21, 'com.microsoft': 1, 'ai.onnx.ml': 3 },
+  ),
+  'an LSTM whose activations have numbers, as Keras writes hard sigmoids': build({
+    nodes: [
+      matrix.node('x', 'h'),
+      op('Unsqueeze', ['h', 'zero'], ['s']),
+      op('LSTM', ['s', 'w', 'r'], ['', 'y'], {
+        hidden_size: { int: 2 },
+        activations: { strings: ['HardSigmoid', 'Tanh', 'Tanh'] },
+        activation_alpha: { floats: [0.25] },
+        activation_beta: { floats: [0.5] },
+      }),
+    ],
+    initializers: [
+      ...initializers,
+      { name: 'zero', dtype: 'int64', dims: [1], data: BigInt64Array.of(0n) },
+      filled('w', [1, 8, SIZE], 2 ** -6),
+      filled('r', [1, 8, 2]),
+    ],
+  }),
   'rows without a batch': build({ inputs: [{ name: 'x', dtype: 'float32', dims: [SIZE] }] }),
 };
 

@@ -32,7 +32,7 @@ const TEXTS: Readonly<Record<string, string>> = {
   'AveragePool MaxPool': 'one or two spatial dimensions, no indices',
   BatchNormalization: 'not in training',
   'com.microsoft.GroupQueryAttention':
-    'f32, float16, keys and values in int8, too; no scores as a result, no norms inside',
+    'f32, float16, keys and values in int8, too; no scores as a result, no norms inside of packed queries and keys',
   'com.microsoft.MultiHeadAttention': 'f32, float16; no scores as a result, no buffer that past and present share',
   'com.microsoft.DecoderMaskedMultiHeadAttention':
     'f32, float16, a past in a buffer of its full size; no beams that share it, no cross-attention, no scores as a result',

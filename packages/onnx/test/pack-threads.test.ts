@@ -5,7 +5,7 @@ import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import * as threads from 'node:worker_threads';
 import { createBackend, type WasmBackend } from '@msd/core';
-import { packKernels, packRecipes, reserveRows } from '@msd/core/program';
+import { packKernels, packRecipes, reserveRows, type ThreadTask } from '@msd/core/program';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { PackThreads, type Place } from '../src/execute/pack-threads.ts';
 import { openFile } from '../src/read/file.ts';
@@ -103,7 +103,39 @@ async function expected(matrices: Matrices): Promise<readonly Uint8Array[]> {
   return all.map(bytesOf);
 }
 
+/** Where a backend has threads of its own: they are there already, and stay. */
+interface Lending {
+  lend(task: ThreadTask): threads.Worker[];
+  stop(): Promise<unknown>;
+}
+
+const alone: Lending = { lend: () => [], stop: async () => {} };
+
+/** @param code they run this first */
+function lending(count: number, code = ''): Lending {
+  const { Worker } = process.getBuiltinModule('node:worker_threads');
+  const serve = `
+    const { parentPort } = require('node:worker_threads');
+    parentPort.on('message', ({ code, given }) => {
+      try { require('node:vm').runInThisContext(code)(given); } catch {}
+      parentPort.postMessage(0);
+    });`;
+  const workers = Array.from({ length: count }, () => new Worker(`${code};${serve}`, { eval: true, execArgv: [] }));
+  for (const worker of workers) worker.on('error', () => {});
+  return {
+    lend: ({ code, most, given, ended }) =>
+      workers.slice(0, most).map((worker, i) => {
+        for (const event of ['message', 'error', 'exit'] as const) worker.on(event, () => ended(i));
+        worker.postMessage({ code, given: given(i) });
+        return worker;
+      }),
+    stop: () => Promise.all(workers.map((worker) => worker.terminate())),
+  };
+}
+
 interface Way {
+  /** Of the backend; default: none. */
+  readonly lent?: Lending;
   /** How long the main thread does something else. */
   readonly waitMs?: number;
   /** Once threads have begun. */
@@ -111,12 +143,13 @@ interface Way {
 }
 
 /** Packs them as a session does. @returns their bytes, and which the threads or the main thread packed by units */
-async function packed(matrices: Matrices, { waitMs = 0, meanwhile }: Way, debug = true) {
+async function packed(matrices: Matrices, { waitMs = 0, meanwhile, lent }: Way, debug = true) {
   const all = await places(matrices, true, debug);
   const [kernels, recipes] = [packKernels, packRecipes];
-  const started = PackThreads.start()!;
+  const started = PackThreads.start(lent ? 2 : 1)!;
+  const { lend } = lent ?? alone;
   const fills = all.map((place) => vi.spyOn(place, 'fill'));
-  started.begin({ places: all, kernels, recipes, rangeOf: tensorRange });
+  started.begin({ places: all, kernels, recipes, rangeOf: tensorRange, lend });
   const byUnits: boolean[] = [];
   try {
     await new Promise((resolve) => setTimeout(resolve, waitMs));
@@ -167,7 +200,7 @@ it('is left out where there are no threads, or one core', () => {
     ['node:os', { availableParallelism: () => 1 }],
   ] as const) {
     without(name, instead);
-    expect(PackThreads.start()).toBeUndefined();
+    expect(PackThreads.start(1)).toBeUndefined();
   }
 });
 
@@ -187,6 +220,19 @@ describe.runIf(isPossible)('packs the same bytes', () => {
     expectSame(first.bytes, wanted);
     expect(first.byUnits).toEqual(BY_UNITS);
     for (const waitMs of [30, 40, 50, 60, 70]) expectSame((await packed(matrices, { waitMs })).bytes, wanted);
+  });
+
+  it.each([1, 3, 5])('if %i threads of the backend do it, more than once', async (count) => {
+    const matrices = writeForms();
+    const wanted = await expected(matrices);
+    const lent = lending(count);
+    for (const waitMs of [1000, 0, 20, 40]) {
+      const { bytes, byUnits, fills } = await packed(matrices, { waitMs, lent });
+      expectSame(bytes, wanted);
+      expect(byUnits).toEqual(BY_UNITS);
+      if (waitMs === 1000) expect(fills).toEqual([0, 1, 1, 0, 1, 1, 1, 1]);
+    }
+    await lent.stop();
   });
 
   it('if memory grows or is replaced meanwhile', async () => {
@@ -227,11 +273,13 @@ describe.runIf(isPossible)('packs the same bytes', () => {
     const matrices = writeForms();
     const wanted = await expected(matrices);
     workersWith(code);
-    for (const waitMs of [0, 300]) {
-      const { bytes, byUnits } = await packed(matrices, { waitMs });
-      expectSame(bytes, wanted);
-      expect(byUnits).toEqual(BY_UNITS);
-    }
+    for (const waitMs of [0, 300])
+      for (const lent of [undefined, lending(1)]) {
+        const { bytes, byUnits } = await packed(matrices, { waitMs, ...(lent && { lent }) });
+        expectSame(bytes, wanted);
+        expect(byUnits).toEqual(BY_UNITS);
+        await lent?.stop();
+      }
   });
 
   it('of nothing whose k are in another order than in the file', async () => {
@@ -253,13 +301,15 @@ describe.runIf(isPossible)('packs the same bytes', () => {
     const matrices = writeForms();
     const [kernels, recipes] = [packKernels, packRecipes];
     const all = await places(matrices, false);
-    const started = PackThreads.start()!;
-    started.begin({ places: all, kernels, recipes, rangeOf: tensorRange });
+    const { lend } = alone;
+    const started = PackThreads.start(1)!;
+    started.begin({ places: all, kernels, recipes, rangeOf: tensorRange, lend });
     expect(await started.pack(all[0]!, () => undefined)).toBe(false);
     await started.end();
     const others = await places(matrices, true);
-    const ended = PackThreads.start()!;
-    ended.begin({ places: others, kernels, recipes, rangeOf: tensorRange });
+    const ended = PackThreads.start(1)!;
+    ended.begin({ places: others, kernels, recipes, rangeOf: tensorRange, lend });
+    expect(ended.hasEnded).toBe(false);
     await ended.end();
     const before = others.map(bytesOf);
     await new Promise((resolve) => setTimeout(resolve, 100));
@@ -267,10 +317,55 @@ describe.runIf(isPossible)('packs the same bytes', () => {
     expect(await ended.pack(others[0]!, () => undefined)).toBe(false);
     const again = await places(matrices, true);
     const { usedBytes } = backend!.arena;
-    ended.begin({ places: again, kernels, recipes, rangeOf: tensorRange });
+    expect(ended.hasEnded).toBe(true);
+    ended.begin({ places: again, kernels, recipes, rangeOf: tensorRange, lend });
     await new Promise((resolve) => setTimeout(resolve, 100));
     expect(await ended.pack(again[0]!, () => undefined)).toBe(false);
     expect(backend!.arena.usedBytes).toBe(usedBytes);
+  });
+});
+
+describe.runIf(isPossible)('touches pages of a backend that nobody has yet', () => {
+  const touched = async (initialBytes: number) => {
+    const early = await createBackend('wasm', { initialBytes, threads: 2 });
+    const started = PackThreads.start(2)!;
+    const tasks = vi.spyOn(early, 'lend');
+    started.touch(early);
+    const dispose = vi.spyOn(early, 'dispose');
+    return { early, started, dispose, tasks };
+  };
+
+  it('and changes nothing of what others write there meanwhile', async () => {
+    const { early, started, tasks } = await touched(2 ** 26);
+    const words = new Int32Array(early.arena.memory.buffer);
+    for (let round = 0; round < 40; round++)
+      for (let at = 0; at < words.length; at += 1024) words[at] = Math.imul(at, round) + round;
+    for (let at = 0; at < words.length; at += 1024) expect(words[at]).toBe((Math.imul(at, 39) + 39) | 0);
+    expect(tasks.mock.results[0]!.value).toHaveLength(1);
+    await started.end();
+  });
+
+  it('all of them, once', async () => {
+    const { started, tasks } = await touched(2 ** 26);
+    const { memory, state } = tasks.mock.calls[0]![0].given(0) as { memory: WebAssembly.Memory; state: Int32Array };
+    await expect.poll(() => 4 * state[1]!).toBeGreaterThanOrEqual(memory.buffer.byteLength);
+    await started.end();
+  });
+
+  it('and gives the backend away, or disposes of it', async () => {
+    const taken = await touched(2 ** 20);
+    expect(taken.started.take(2 ** 21)).toBe(taken.early);
+    expect(taken.started.take(0)).toBeUndefined();
+    await taken.started.end();
+    expect(taken.dispose).not.toHaveBeenCalled();
+    taken.early.dispose();
+    const small = await touched(2 ** 20);
+    expect(small.started.take(2 ** 24)).toBeUndefined();
+    expect(small.dispose).toHaveBeenCalledOnce();
+    const left = await touched(2 ** 20);
+    await left.started.end();
+    expect(left.dispose).toHaveBeenCalledOnce();
+    for (const { started } of [small, left]) await started.end();
   });
 });
 
@@ -302,8 +397,8 @@ describe.runIf(isPossible)('tells of what is wrong as the main thread does', () 
   it('of what a turn throws', async () => {
     const all = await places(writeForms(), true);
     const [kernels, recipes] = [packKernels, packRecipes];
-    const started = PackThreads.start()!;
-    started.begin({ places: all, kernels, recipes, rangeOf: tensorRange });
+    const started = PackThreads.start(1)!;
+    started.begin({ places: all, kernels, recipes, rangeOf: tensorRange, ...alone });
     const turn = () => Promise.reject(new Error('stopped'));
     await expect(started.pack(all[0]!, turn)).rejects.toThrow('stopped');
     await started.end();
@@ -381,16 +476,34 @@ it('makes a session of a file the same as one of its bytes, with any number of t
   }
 });
 
+/** Large memories that are made from then on: is each shared? */
+function watchMemories(): boolean[] {
+  const made: boolean[] = [];
+  const construct = (Memory: typeof WebAssembly.Memory, [given]: [WebAssembly.MemoryDescriptor]) => {
+    if (given.initial > 256) made.push(given.shared ?? false);
+    return new Memory(given);
+  };
+  const watched = new Proxy(WebAssembly.Memory, { construct });
+  vi.spyOn(WebAssembly, 'Memory', 'get').mockReturnValue(watched);
+  return made;
+}
+
 it.each([0, 34, 35])('decides again where a scale of layer %i is out of the contract', async (bad) => {
   const x = Float32Array.from({ length: 2048 }, (_, i) => Math.sin(i));
   const results: Uint8Array[] = [];
-  for (const given of writeLayers(bad)) {
-    const created = await session(given, { name: 'msd', threads: 1 });
-    const { x36 } = await created.run({ x0: tensor(x, [1, 2048]) });
-    results.push(new Uint8Array(floats(x36).slice().buffer));
-    await created.release();
-  }
-  expect(isSame(results[0]!, results[1]!)).toBe(true);
+  for (const threads of [1, 2])
+    for (const given of writeLayers(bad)) {
+      const memories = watchMemories();
+      const created = await session(given, { name: 'msd', threads });
+      const isShared = threads > 1;
+      // What no thread packs the second time needs no shared memory.
+      expect(memories).toEqual([isShared || (isPossible && typeof given === 'string'), isShared]);
+      vi.restoreAllMocks();
+      const { x36 } = await created.run({ x0: tensor(x, [1, 2048]) });
+      results.push(new Uint8Array(floats(x36).slice().buffer));
+      await created.release();
+    }
+  for (const each of results) expect(isSame(each, results[0]!)).toBe(true);
 });
 
 it('ends those that began, if no more may begin', () => {
@@ -412,7 +525,7 @@ it('ends those that began, if no more may begin', () => {
   vi.spyOn(process, 'getBuiltinModule').mockImplementation(
     ((name: string) => instead[name] ?? getBuiltinModule(name)) as typeof getBuiltinModule,
   );
-  expect(PackThreads.start()).toBeUndefined();
+  expect(PackThreads.start(1)).toBeUndefined();
   expect([started, terminate.mock.calls.length]).toEqual([2, 1]);
 });
 

@@ -5,7 +5,7 @@ import type { MsdSession } from '../src/index.ts';
 import { asSession, type OrtHandler, type OrtModule } from '../src/ort.ts';
 import { exactProduct, firstMiss, gaussian, makeMatrix, model, random } from './models.ts';
 import { floats, type ort, session, tensor } from './ort.ts';
-import { storyModel, storyPrompts } from './story.ts';
+import { openStoryModel, storyModel, storyPrompts } from './story.ts';
 import { write } from './text.ts';
 
 /** How many modules the engine compiles in the meantime. */
@@ -47,9 +47,14 @@ describe('rehearsals', () => {
     expect(await run({})).toEqual({ feeds: {}, fetches: { y: null } });
   });
 
-  it('compile what a prompt and the tokens after it need, and leave nothing else', async () => {
+  it.each([
+    ['as it is', storyModel('q4')],
+    ['whose file leaves the size of heads in its caches open', openStoryModel()],
+  ])('compile what a prompt and the tokens after it need, and leave nothing else: a model %s', async (_, bytes) => {
     const [prompt] = storyPrompts() as [number[]];
-    const [decoder, before] = await modulesOf(() => session(storyModel('q4')) as Promise<MsdSession>);
+    const [decoder, before] = await modulesOf(() => session(bytes) as Promise<MsdSession>);
+    const cache = decoder.inputMetadata.find(({ name }) => name === 'past_key_values.0.value');
+    expect(cache).toMatchObject({ shape: ['batch_size', 2, 'past_sequence_length', 32] });
     expect(before).toBeGreaterThan(0);
     const { bytesCopiedPerCall, plans, kvCache } = decoder.report!;
     expect(bytesCopiedPerCall).toEqual({ intoOrt: 0, outOfOrt: 0, intoMsd: 0, outOfMsd: 0 });

@@ -19,6 +19,16 @@ export function storySpec(dtype: 'q4' | 'fp32'): ModelSpec {
   return decoderGraph(CONFIG, weights, dtype === 'q4' ? quantizedLinears(weights) : undefined);
 }
 
+/** The same with an open last size of caches, as onnxruntime-genai writes it. */
+export function openStoryModel(): Uint8Array {
+  const { graph, ...spec } = storySpec('q4');
+  const opened = (values: ModelSpec['graph']['inputs']) =>
+    values.map((each) =>
+      /^(past|present)/.test(each.name) ? { ...each, dims: each.dims!.with(3, 'kv_cache_dim') } : each,
+    );
+  return writeModel({ ...spec, graph: { ...graph, inputs: opened(graph.inputs), outputs: opened(graph.outputs) } });
+}
+
 export const storyPrompts = (): number[][] => storyTokens(PROMPTS);
 
 /** Texts as the model reads them. */

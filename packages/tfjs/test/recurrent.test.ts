@@ -164,6 +164,26 @@ describe.each(BACKENDS)('recurrent layers on %s', (backend) => {
       model.dispose();
     });
 
+    it.each([false, true])(
+      'reads of a mask for more positions the first, as tfjs-layers, backwards %s',
+      async (goBackwards) => {
+        // tfjs-layers hands a mask on, also behind a layer that ends it: each encoder and decoder around a RepeatVector.
+        const encoder = [
+          tf.layers.masking({ maskValue: 0 }),
+          make('gru', { units: 20 }),
+          tf.layers.repeatVector({ n: 4 }),
+        ];
+        const stock = build({ goBackwards }, encoder);
+        const mask = tf.tensor3d([1, 1, 0, 1, 0, 0, 1, 0, 1, 0, 1, 1, 1, 1], [2, POSITIONS, 1]);
+        const x = tf.tidy(() => tf.mul(tensor(5, [2, POSITIONS, K]), mask));
+        const model = await loadedFrom(stock, { minElements: 1 });
+        expect(reportOf(model)!.nodes.filter(({ where }) => where === 'msd')).toHaveLength(2);
+        expect(relativeL2(predict(model, x)[0]!, predict(stock, x)[0]!)).toBeLessThan(0.03);
+        model.dispose();
+        tf.dispose([x, mask]);
+      },
+    );
+
     it('begins with the states that it gets, saved and loaded', async () => {
       const input = tf.input({ shape: [POSITIONS, K] });
       const states = Array.from({ length: kind === 'lstm' ? 2 : 1 }, () => tf.input({ shape: [UNITS] }));

@@ -78,7 +78,11 @@ export function touchFiles({ request, files }: DecoderFiles): void {
 
 /** A model's files in memory, by name. */
 export function readFiles({ request, files }: DecoderFiles): Map<string, Uint8Array> {
-  return new Map(files.map((name) => [name, new Uint8Array(readFileSync(join(request.folder, name)))]));
+  const read = (name: string): Uint8Array => {
+    const { buffer, byteOffset, byteLength } = readFileSync(join(request.folder, name));
+    return new Uint8Array(buffer, byteOffset, byteLength);
+  };
+  return new Map(files.map((name) => [name, read(name)]));
 }
 
 /** @param bytes of `readFiles`; without them the session reads the files itself */

@@ -4,6 +4,7 @@ import { dirname, join } from 'node:path';
 import type { InferenceSession, Tensor } from 'onnxruntime-web';
 import type { Edit } from '../edit/edit.ts';
 import { encodeModel, verbatim } from '../edit/encode.ts';
+import { learnInputs } from '../models/inputs.ts';
 import { messageOf, UserError } from '../shared/errors.ts';
 
 export type Feeds = Readonly<Record<string, Tensor>>;
@@ -77,9 +78,10 @@ async function create(
     ...(externalData.length > 0 && { externalData: [...externalData] }),
   };
   try {
-    return typeof model === 'string'
-      ? await ort.InferenceSession.create(model, options)
-      : await ort.InferenceSession.create(model, options);
+    const session = await (typeof model === 'string'
+      ? ort.InferenceSession.create(model, options)
+      : ort.InferenceSession.create(model, options));
+    return await learnInputs(session, model, externalData);
   } catch (error) {
     throw new UserError(`${ENGINE_NAMES[engine]} refuses the model: ${messageOf(error)}`, { cause: error });
   }

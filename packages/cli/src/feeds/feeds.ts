@@ -2,6 +2,7 @@
 
 import { random as seededRandom } from '@msd/core/numerics';
 import type { InferenceSession, Tensor } from 'onnxruntime-web';
+import { inputsOf } from '../models/inputs.ts';
 import { isPast } from '../models/sizes.ts';
 import { UserError } from '../shared/errors.ts';
 import { type Feeds, runtime } from './engines.ts';
@@ -38,7 +39,7 @@ export async function feedsOf(session: InferenceSession, options: FeedOptions): 
   const length = ids.length / texts;
   const random = seededRandom(seed);
   const feeds: Record<string, Tensor> = {};
-  for (const input of session.inputMetadata) {
+  for (const input of inputsOf(session)) {
     const { name } = input;
     if (!input.isTensor) throw new UserError(`Input ${name} is not a tensor, so msd cannot feed it.`);
     const array = arrays?.get(name);

@@ -1,5 +1,6 @@
 /** A decoder in an ONNX Runtime session: tokens in, logits of the next token out; its caches stay in here. */
 import { type InferenceSession, Tensor } from 'onnxruntime-web';
+import { inputsOf } from '../models/inputs.ts';
 import { presentOf } from '../models/player.ts';
 import { isPast } from '../models/sizes.ts';
 import { UserError } from '../shared/errors.ts';
@@ -44,7 +45,7 @@ export class DecoderSession {
     this.session = session;
     this.#context = context;
     this.#embed = embed;
-    const values = session.inputMetadata.filter((value) => value.isTensor);
+    const values = inputsOf(session).filter((value) => value.isTensor);
     this.#pasts = values.filter(({ name }) => isPast(name));
     this.#shapes = new Map(values.map(({ name, shape }) => [name, shape]));
     checkSignature(session, embed !== undefined);

@@ -1,6 +1,7 @@
 /** Sessions of a model's files: on MSD, or on plain onnxruntime-web. */
 import { type LoadProgress, type MsdOptions, register, reportOf } from '@msd/onnx/register';
 import * as ort from 'onnxruntime-web';
+import { learnInputs } from '../models/inputs.ts';
 import { messageOf, UserError } from '../shared/errors.ts';
 import type { ModelFile } from '../shared/layout.ts';
 import { externalDataOf, type Located } from '../shared/locate.ts';
@@ -48,7 +49,7 @@ export class Loader {
     try {
       const session = await runtime(this.#options).InferenceSession.create(file.location, options);
       this.#sessions.push(session);
-      return session;
+      return await learnInputs(session, file.location, externalData);
     } catch (cause) {
       throw new UserError(`${file.name}: ${ENGINE_NAMES[this.#engine]} could not load it: ${messageOf(cause)}`, {
         cause,

@@ -4,6 +4,7 @@
 export interface ThreadWorker {
   postMessage(message: unknown): void;
   terminate(): unknown;
+  ref?(): void;
   unref?(): void;
 }
 

@@ -60,12 +60,16 @@ export const LAYOUT: Layout = {
 export const DONE = 1;
 export const REFUSED = 2;
 
-/** A thread's answer to its control words: it is ready, and its relaxed dot gave this. */
+/** A thread's answer to its control words: it is ready, and its relaxed dot gave this. Or to a task: it has ended. */
 export interface ThreadReply {
-  readonly dots: Uint8Array | null;
+  readonly dots?: Uint8Array | null;
+  readonly hasEnded?: true;
 }
 
-/** Messages to a thread: where the control words are, first of all and when they move; then kernels that come and go. */
+/**
+ * Messages to a thread: where the control words are, first of all and when they move; then kernels that come and go, and something
+ * else to do, in Node.
+ */
 export type ThreadMessage =
   | {
       readonly control: Int32Array;
@@ -80,4 +84,9 @@ export type ThreadMessage =
       readonly module: WebAssembly.Module;
       readonly memory: WebAssembly.Memory;
     }
-  | { readonly drop: readonly number[] };
+  | { readonly drop: readonly number[] }
+  | {
+      /** The text of a function, and what it is called with. */
+      readonly task: string;
+      readonly given: unknown;
+    };

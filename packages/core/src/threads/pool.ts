@@ -12,6 +12,7 @@ import { type Clock, systemClock } from './clock.ts';
 import type { ThreadWorker } from './environment.ts';
 import type { Job } from './job.ts';
 import { DONE, LAYOUT, type ThreadMessage, type ThreadReply } from './layout.ts';
+import type { ThreadTask } from './team.ts';
 import { listen, startWorker, type WorkerFactory } from './worker.ts';
 
 /** How long workers may take to start before the pool is used without them; `startMs` changes it. */
@@ -59,6 +60,8 @@ interface Thread {
   readonly settled: Promise<void>;
   state: 'starting' | 'ready' | 'gone';
   become(state: 'ready' | 'gone'): void;
+  /** Told when its tasks have ended. */
+  readonly tasks: (() => void)[];
 }
 
 /** `relaxedProbe` of wasm/features.ts. */
@@ -157,9 +160,18 @@ export class ThreadPool {
     return kernel;
   }
 
+  /** Gives workers something else to do than chunks. @returns those that have it */
+  lend({ code, most, given, ended }: ThreadTask): readonly ThreadWorker[] {
+    const free = this.#threads.filter(({ state }) => state === 'ready').slice(0, most);
+    return free.map((thread, i) => {
+      thread.tasks.push(() => ended(i));
+      this.#post(thread, { task: code, given: given(i) });
+      return thread.worker!;
+    });
+  }
+
   /** Drops kernels that will not be called any more, and with them the memory that they worked on. */
   drop(kernels: readonly number[]): void {
-    if (kernels.length === 0) return;
     for (const kernel of kernels) this.#kernels.delete(kernel);
     for (const thread of this.#threads) this.#post(thread, { drop: kernels });
     if (++this.#drops < MAX_DROPS) return;
@@ -303,7 +315,8 @@ export class ThreadPool {
       if (state === 'gone') thread.worker?.terminate();
       else this.#ready++;
     };
-    const thread: Thread = { worker: undefined, slot: this.#threads.length + 1, settled, state: 'starting', become };
+    const slot = this.#threads.length + 1;
+    const thread: Thread = { worker: undefined, slot, settled, state: 'starting', become, tasks: [] };
     const { startMs } = this;
     let cancel = (): void => {};
     const wait = (looks: number): void => {
@@ -318,11 +331,15 @@ export class ThreadPool {
       thread.worker = this.#factory();
       const probe = this.#ask();
       listen(thread.worker, {
-        ready: (reply) =>
-          agrees(probe, reply)
-            ? become('ready')
-            : this.#remove(thread, 'its relaxed dot gives other results than that of the calling thread'),
-        gone: (reason) => this.#remove(thread, reason),
+        replied: (reply) => {
+          if ((reply as ThreadReply | null)?.hasEnded) thread.tasks.shift()?.();
+          else if (agrees(probe, reply)) become('ready');
+          else this.#remove(thread, 'its relaxed dot gives other results than that of the calling thread');
+        },
+        gone: (reason) => {
+          this.#remove(thread, reason);
+          for (const end of thread.tasks.splice(0)) end();
+        },
       });
       this.#welcome(thread);
       for (const message of this.#kernels.values()) this.#post(thread, message);

@@ -1,9 +1,10 @@
 /** A backend's share of the pool: its number of threads, and its kernels there. */
 import type { Cuts } from '../plan/cut.ts';
 import { cutsFor } from '../plan/share.ts';
+import type { ThreadWorker } from './environment.ts';
 import type { Job } from './job.ts';
 import { type AskEngine, type ThreadPool, threadPool } from './pool.ts';
-import type { Kernel, Team, ThreadReport } from './team.ts';
+import type { Kernel, Team, ThreadReport, ThreadTask } from './team.ts';
 import type { WorkerFactory } from './worker.ts';
 
 /** Starts what is missing of the workers and waits for them. */
@@ -20,6 +21,7 @@ class PooledTeam implements Team {
   #kernels = new Map<Kernel, Parameters<ThreadPool['install']>>();
   /** Of kernels that the workers have: those that a job needed. Small backends never send their memory. */
   #numbers = new Map<Kernel, number>();
+  #hasLent = false;
 
   constructor(pool: ThreadPool, requested: number) {
     this.#pool = pool;
@@ -49,9 +51,16 @@ class PooledTeam implements Team {
   }
 
   forget(): void {
-    this.#pool?.drop([...this.#numbers.values()]);
+    const numbers = [...this.#numbers.values()];
+    if (numbers.length > 0 || this.#hasLent) this.#pool?.drop(numbers);
+    this.#hasLent = false;
     this.#numbers.clear();
     this.#kernels.clear();
+  }
+
+  lend(task: ThreadTask): readonly ThreadWorker[] {
+    this.#hasLent = true;
+    return this.#pool?.lend(task) ?? [];
   }
 
   run(find: () => Kernel, job: Job, leave: () => void, repeatable: boolean, meanwhile?: () => void): boolean {

@@ -1,7 +1,7 @@
 /** The threads of a backend: the calling one alone, or a share of the pool, whose code is then loaded. */
 import { type Cuts, MAX_THREADS, ONE_THREAD } from '../plan/cut.ts';
 import { relaxedProbe } from '../wasm/features.ts';
-import { automaticThreads, whatIsMissing } from './environment.ts';
+import { automaticThreads, type ThreadWorker, whatIsMissing } from './environment.ts';
 import type { Job } from './job.ts';
 import type { WorkerFactory } from './worker.ts';
 
@@ -18,6 +18,18 @@ export interface ThreadOptions {
    * `@msd/core/thread`.
    */
   readonly worker?: WorkerFactory | undefined;
+}
+
+/** Something that workers can do in Node while there are no products: a worker is out of reach until it has done it. */
+export interface ThreadTask {
+  /** The text of a function that uses nothing from outside itself. */
+  readonly code: string;
+  /** As many workers as can take part. */
+  readonly most: number;
+  /** @returns what the function is called with, in the i-th of them */
+  given(i: number): unknown;
+  /** Told when the i-th of them is through with it, or gone. */
+  ended(i: number): void;
 }
 
 /** Threads of a backend, as they are now. */
@@ -59,6 +71,8 @@ export interface Team {
   install(kernel: Kernel, id: string, module: WebAssembly.Module, memory: WebAssembly.Memory): void;
   /** Drops all kernels, and with them the memory that they worked on. */
   forget(): void;
+  /** Gives workers something else to do. @returns those that have it, in their order */
+  lend(task: ThreadTask): readonly ThreadWorker[];
   /**
    * Runs every chunk, even if workers die.
    *
@@ -93,6 +107,7 @@ export function oneThread(requested: number, reason?: string): Team {
     wake: nothing,
     install: nothing,
     forget: nothing,
+    lend: () => [],
     run,
     release: nothing,
   };

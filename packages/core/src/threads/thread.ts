@@ -49,7 +49,14 @@ function serve(argumentsOf: typeof chunkArguments): void {
       port.postMessage({ dots });
     } else {
       handled++;
-      if ('drop' in message) for (let i = 0; i < message.drop.length; i++) kernels[message.drop[i]] = undefined;
+      if ('task' in message) {
+        try {
+          scope.process.getBuiltinModule('node:vm').runInThisContext(message.task)(message.given);
+        } catch {
+          // whoever gave the task does what is left of it
+        }
+        port.postMessage({ hasEnded: true });
+      } else if ('drop' in message) for (let i = 0; i < message.drop.length; i++) kernels[message.drop[i]] = undefined;
       else {
         try {
           const instance = new WebAssembly.Instance(message.module, { env: { memory: message.memory } });

@@ -6,8 +6,8 @@ import { threadCode } from './thread.ts';
 export type WorkerFactory = () => ThreadWorker;
 
 export interface WorkerEvents {
-  /** Its first message: a {@link ThreadReply}, from a script of ours. */
-  ready(reply: unknown): void;
+  /** A message of it: a {@link ThreadReply}, from a script of ours. */
+  replied(reply: unknown): void;
   /** It failed or ended. Called more than once by some engines. */
   gone(reason: string): void;
 }
@@ -26,17 +26,17 @@ export function startWorker(): ThreadWorker {
   }
 }
 
-export function listen(worker: ThreadWorker, { ready, gone }: WorkerEvents): void {
+export function listen(worker: ThreadWorker, { replied, gone }: WorkerEvents): void {
   const reasonOf = (error: unknown) =>
     (error as Partial<Error> | undefined)?.message || 'no reason given by the engine';
   if ('on' in worker) {
     const node = worker as NodeWorker;
-    node.on('message', ready);
+    node.on('message', replied);
     node.on('error', (error) => gone(reasonOf(error)));
     node.on('exit', (code) => gone(`it exited with code ${code}`));
   } else {
     const page = worker as Worker;
-    page.addEventListener('message', ({ data }) => ready(data));
+    page.addEventListener('message', ({ data }) => replied(data));
     page.addEventListener('error', (event) => gone(reasonOf(event)));
     page.addEventListener('messageerror', () => gone('it could not read a message'));
   }

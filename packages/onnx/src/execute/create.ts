@@ -18,7 +18,7 @@ import { draftVariants, mayMultiply, wholeOf } from './drafts.ts';
 import { neededLocations } from './files.ts';
 import { checkCuttable, type MsdOptions, parseSessionOptions, type SessionRequest } from './options.ts';
 import { withOverrides } from './overrides.ts';
-import { type StartedThreads, threadsFor } from './pack-threads-early.ts';
+import { endThreads, type StartedThreads, threadsFor } from './pack-threads-early.ts';
 import { fetchMissing, loadParts } from './parts.ts';
 import { isNoMemory, typedError } from './raw-errors.ts';
 import type { MsdHandler } from './session.ts';
@@ -84,7 +84,7 @@ async function openAndCreate(
     }
     const record = withOverrides(readModel(source), request.overrides);
     external = record.files.sources;
-    if (source.descriptor !== undefined) packThreads = threadsFor(record);
+    if (source.descriptor !== undefined) packThreads = threadsFor(record, request.msd);
     const loading = loadParts(record);
     if (request.msd.carrier !== 'i16') askEngine(); // while code arrives
     const { parts, branches } = await stoppable(watch, loading);
@@ -97,7 +97,7 @@ async function openAndCreate(
       whileArriving(() => createRead(opened)),
     );
   } finally {
-    await (await packThreads?.catch(() => undefined))?.end();
+    await endThreads(packThreads);
     for (const each of [source, ...(external?.values() ?? [])]) if (!kept.has(each)) each.close();
   }
 }
@@ -124,6 +124,8 @@ async function createRead(opened: Opened): Promise<MsdHandler> {
     ways = await draftedWays(opened, true);
     made = await cutOrReason(opened, ways);
   }
+  // Their memory is for nothing then.
+  if (typeof made === 'string') await endThreads(opened.packThreads);
   const session = typeof made === 'string' ? await createUncut(opened, ways, made) : made;
   opened.request.progress.report('ready', 0, 0);
   return session;

@@ -4,12 +4,26 @@
  * pages. A matrix that JavaScript has a part in is the main thread's; threads only write to each page of its place, so that it is
  * there. The main thread packs, too, once it has nothing else to do, and whatever the threads leave.
  */
-import type { ArenaHandle } from '@msd/core';
-import type { PackKernels, PackRecipe, PackRecipes, ReservedRows } from '@msd/core/program';
+import type { ArenaHandle, WasmBackend } from '@msd/core';
+import type { PackKernels, PackRecipe, PackRecipes, ReservedRows, ThreadTask, ThreadWorker } from '@msd/core/program';
 import { builtin } from '../read/builtin.ts';
+import type { ModelRecord } from '../read/model.ts';
 import type { ByteRange } from '../read/source.ts';
 import type { TensorRef } from '../read/tensor.ts';
 import type { Matrix } from '../weights/matrix.ts';
+import {
+  type FileSystem,
+  MOST_THREADS,
+  packCode,
+  packUnit,
+  type Source,
+  type Touching,
+  threadCode,
+  touchCode,
+  type Unit,
+  WORDS,
+  type Work,
+} from './pack-work.ts';
 
 /** A matrix, and where it will lie packed. */
 export interface Place extends Pick<ReservedRows, 'handle' | 'fill' | 'recipe'> {
@@ -23,71 +37,44 @@ export interface Packing {
   readonly recipes: PackRecipes;
   /** `tensorRange`, handed over: this module, for Node alone, shares no code with what pages load. */
   rangeOf(tensor: TensorRef): ByteRange | undefined;
+  /** Lends threads of the backend: those are there already. */
+  lend(task: ThreadTask): readonly ThreadWorker[];
 }
 
-interface NodeWorker {
+interface OwnWorker extends ThreadWorker {
   on(event: 'message' | 'error' | 'exit', listener: () => void): void;
-  postMessage(value: unknown): void;
-  terminate(): Promise<unknown>;
-  ref(): void;
-  unref(): void;
 }
 
 interface Threads {
-  readonly Worker: new (code: string, options: object) => NodeWorker;
+  readonly Worker: new (code: string, options: object) => OwnWorker;
 }
 
 interface System {
   availableParallelism(): number;
 }
 
-interface FileSystem {
-  fstatSync(fd: number): FileId;
-  readSync(fd: number, buffer: Uint8Array, offset: number, length: number, position: number): number;
+/** A thread that packs, of its own or the backend's. */
+interface Hand {
+  readonly worker: ThreadWorker;
+  /** Has it packed, or is it gone? */
+  isThrough: boolean;
 }
 
-/** What tells files apart. */
-interface FileId {
-  readonly dev: number;
-  readonly ino: number;
-}
-
-/** More of them gain nothing: they wait for memory. */
-const MOST_THREADS = 3;
 /** Bytes of a file, or of memory, that a thread takes at a time. */
 const UNIT_BYTES = 2 ** 20;
 const PANEL = 16;
 
-/** A matrix that has a recipe: its file, by number, where the recipe's parts begin there, and its address. */
-interface Source {
-  readonly recipe: PackRecipe;
-  readonly file: number;
-  readonly begin: readonly number[];
-  readonly to: number;
+/** Of matrices that will be packed with hardly a doubt: they take as much as in the file. */
+function foreseenBytes({ initializers, nodes }: ModelRecord['graph']): number {
+  const names = new Set(nodes.flatMap(({ opType, inputs }) => (opType === 'MatMulNBits' ? inputs.slice(1, 4) : [])));
+  let bytes = 0;
+  for (const { name, storage } of initializers)
+    if (names.has(name)) bytes += storage.kind === 'raw' ? storage.range.length : lengthBeside(storage);
+  return bytes;
 }
 
-/** Rows [first, end) of a source; without a source, bytes of memory to be written to. */
-interface Unit {
-  readonly source: number | undefined;
-  readonly first: number;
-  readonly end: number;
-}
-
-/** The first message of a thread, and the only one. */
-interface Work {
-  readonly memory: WebAssembly.Memory;
-  readonly state: Int32Array;
-  readonly words: typeof WORDS;
-  readonly units: readonly Unit[];
-  readonly sources: readonly Source[];
-  readonly files: readonly (FileId & { readonly fd: number })[];
-  /** The thread's number, and the address of memory of its own. */
-  readonly thread: number;
-  readonly staging: number;
-}
-
-/** Words that all threads share: the next unit, whether to stop, whether each thread is at work, whether each unit is done. */
-const WORDS = { next: 0, stop: 1, atWork: 2, done: 2 + MOST_THREADS } as const;
+/** Of a tensor in another file, which need not say it. */
+const lengthBeside = (storage: TensorRef['storage']): number => (storage.kind === 'external' && storage.length) || 0;
 
 /** A place's units, and how many of its rows are packed by them; 0: its pages are touched. */
 interface Part {
@@ -97,8 +84,13 @@ interface Part {
 }
 
 export class PackThreads {
-  readonly #workers: { readonly worker: NodeWorker; isGone: boolean }[] = [];
+  readonly #own: OwnWorker[] = [];
+  /** Those of its own first. */
+  readonly #hands: Hand[] = [];
   #waiting: (() => void)[] = [];
+  #hasEnded = false;
+  #early: WasmBackend | undefined;
+  readonly #touching = new Int32Array(new SharedArrayBuffer(8));
   #packing:
     | (Packing & Pick<Work, 'memory' | 'sources' | 'files'> & { readonly arena: ArenaHandle['arena'] })
     | undefined;
@@ -108,18 +100,25 @@ export class PackThreads {
   readonly #recipes = new Map<string, PackRecipe | undefined>();
   #sources = 0;
   readonly #instances = new Map<WebAssembly.Module, WebAssembly.Instance>();
-  /** Of each thread, and of the main thread. */
+  /** Of the main thread, and of each other. */
   #stagings: ArenaHandle[] = [];
   #state: Int32Array = new Int32Array(0);
   readonly #fs = builtin<FileSystem>('node:fs')!;
 
-  /** Starts them, which takes some 30 ms of other cores. @returns `undefined` where there are no threads, or no core is free */
-  static start(): PackThreads | undefined {
-    const threads = builtin<Threads>('node:worker_threads');
+  /**
+   * Starts those that the backend has not itself. Each takes 20 to 30 ms of other cores.
+   *
+   * @param threads of the backend
+   * @returns `undefined` where there are no threads, or no core is free
+   */
+  static start(threads: number | 'auto'): PackThreads | undefined {
+    const node = builtin<Threads>('node:worker_threads');
     const free = (builtin<System>('node:os')?.availableParallelism() ?? 1) - 1;
-    if (!threads || free < 1) return undefined;
+    if (!node || free < 1) return undefined;
+    // 'auto' is one per core, and more than pack.
+    const lent = threads === 'auto' ? free : threads - 1;
     try {
-      return new PackThreads(threads, Math.min(free, MOST_THREADS));
+      return new PackThreads(node, Math.min(free, MOST_THREADS) - lent);
     } catch {
       return undefined; // where no thread may be started
     }
@@ -128,27 +127,62 @@ export class PackThreads {
   private constructor({ Worker }: Threads, count: number) {
     try {
       for (let i = 0; i < count; i++) {
-        const each = {
-          worker: new Worker(`(${work})(${packUnit})`, { eval: true, execArgv: [], name: 'msd pack' }),
-          isGone: false,
-        };
-        const wake = (): void => {
-          for (const go of this.#waiting.splice(0)) go();
-        };
-        const gone = (): void => {
-          each.isGone = true;
-          wake();
-        };
-        each.worker.on('message', wake);
-        each.worker.on('error', gone);
-        each.worker.on('exit', gone);
-        each.worker.unref();
-        this.#workers.push(each);
+        const worker = new Worker(threadCode(), { eval: true, execArgv: [], name: 'msd pack' });
+        const isThrough = (): void => this.#isThrough(i);
+        worker.on('message', isThrough);
+        worker.on('error', isThrough);
+        worker.on('exit', isThrough);
+        worker.unref?.();
+        this.#own.push(worker);
+        this.#hands.push({ worker, isThrough: false });
       }
     } catch (error) {
-      for (const { worker } of this.#workers) void worker.terminate();
+      for (const worker of this.#own) void worker.terminate();
       throw error;
     }
+  }
+
+  #isThrough(hand: number): void {
+    this.#hands[hand]!.isThrough = true;
+    for (const go of this.#waiting.splice(0)) go();
+  }
+
+  /** Then they begin nothing: creation decides again where a scale is out of the contract. */
+  get hasEnded(): boolean {
+    return this.#hasEnded;
+  }
+
+  /**
+   * Has threads of a backend give its memory pages, while nobody knows yet what will lie where.
+   *
+   * @param create makes it, with room for so many bytes of packed weights
+   */
+  async foresee(graph: ModelRecord['graph'], create: (bytes: number) => Promise<WasmBackend>): Promise<void> {
+    const bytes = foreseenBytes(graph);
+    // If there is no memory, the error comes later, from who knows how much is needed.
+    const backend = bytes > 0 ? await create(bytes).catch(() => undefined) : undefined;
+    if (backend && !this.#hasEnded) this.touch(backend);
+    else backend?.dispose();
+  }
+
+  /** @param backend disposed of at the end, unless it is taken */
+  touch(backend: WasmBackend): void {
+    this.#early = backend;
+    const { memory } = backend.arena;
+    const given = (): Touching => ({ memory, state: this.#touching });
+    if (backend.arena.shared) backend.lend({ code: touchCode(), most: MOST_THREADS, given, ended: () => {} });
+  }
+
+  /**
+   * @param bytes that it should have room for
+   * @returns that backend, once: it is the caller's then. `undefined` if it would have to grow by much
+   */
+  take(bytes: number): WasmBackend | undefined {
+    const backend = this.#early;
+    this.#early = undefined;
+    if (!backend || 2 * backend.arena.byteLength >= bytes) return backend;
+    backend.dispose();
+    return undefined;
   }
 
   /**
@@ -159,12 +193,17 @@ export class PackThreads {
   begin(packing: Packing): void {
     const { arena } = packing.places[0]!.handle;
     const { memory } = arena;
-    // Once they have ended they begin nothing: creation decides again where a scale is out of the contract.
-    if (!arena.shared || this.#packing || this.#workers.length === 0) return;
+    if (!arena.shared || this.#packing || this.#hasEnded) return;
+    Atomics.store(this.#touching, 0, 1);
     const numbers = new Map<number, number>();
     const sources = packing.places.flatMap((place) => this.#divide(place, packing, numbers));
     const stagingBytes = sources.reduce((most, { recipe }) => Math.max(most, recipe.stagingBytes), 0);
-    this.#stagings = [...this.#workers, undefined].map(() => arena.alloc(stagingBytes, 'rows to pack'));
+    const staging = (): number => {
+      const handle = arena.alloc(stagingBytes, 'rows to pack');
+      this.#stagings.push(handle);
+      return handle.ptr;
+    };
+    staging();
     this.#state = new Int32Array(new SharedArrayBuffer(4 * (WORDS.done + this.#units.length)));
     const files = [...numbers.keys()].map((fd) => {
       const { dev, ino } = this.#fs.fstatSync(fd);
@@ -173,8 +212,16 @@ export class PackThreads {
     this.#packing = { ...packing, arena, memory, sources, files };
     const units = this.#units.map(({ source, first, end }) => ({ source, first, end }));
     const common = { memory, sources, files, state: this.#state, words: WORDS, units };
-    for (const [thread, { worker }] of this.#workers.entries())
-      worker.postMessage({ ...common, thread, staging: this.#stagings[thread]!.ptr } satisfies Work);
+    const work = (thread: number): Work => ({ ...common, thread, staging: staging() });
+    const own = this.#own.length;
+    for (const [i, worker] of this.#own.entries()) worker.postMessage(work(i));
+    const lent = packing.lend({
+      code: packCode(),
+      most: MOST_THREADS - own,
+      given: (i) => work(own + i),
+      ended: (i) => this.#isThrough(own + i),
+    });
+    this.#hands.push(...lent.map((worker) => ({ worker, isThrough: false })));
   }
 
   /** Makes units of a place. @returns where its rows come from, if threads can pack them */
@@ -261,7 +308,7 @@ export class PackThreads {
   /** @returns whether a unit could be packed by its recipe */
   #follow(unit: Unit): boolean {
     try {
-      const staging = this.#stagings.at(-1)!.ptr;
+      const staging = this.#stagings[0]!.ptr;
       return packUnit(this.#fs, { ...this.#packing!, staging }, unit, this.#instances);
     } catch {
       return false;
@@ -271,95 +318,23 @@ export class PackThreads {
   /** Waits until no thread is at work. Those that have not begun are not waited for. */
   async #rest(): Promise<void> {
     // Nothing else may keep the process alive meanwhile.
-    for (const { worker } of this.#workers) worker.ref();
-    while (this.#workers.some(({ isGone }, i) => !isGone && Atomics.load(this.#state, WORDS.atWork + i) !== 0))
+    for (const { worker } of this.#hands) worker.ref?.();
+    while (this.#hands.some(({ isThrough }, i) => !isThrough && Atomics.load(this.#state, WORDS.atWork + i) !== 0))
       await new Promise<void>((resolve) => this.#waiting.push(resolve));
-    for (const { worker } of this.#workers) worker.unref();
+    for (const { worker } of this.#hands) worker.unref?.();
   }
 
   /** Stops, and waits for what is in progress. Nothing is packed from then on. */
   async end(): Promise<void> {
+    this.#hasEnded = true;
+    Atomics.store(this.#touching, 0, 1);
+    this.take(0)?.dispose();
     if (this.#packing) {
       Atomics.store(this.#state, WORDS.stop, 1);
       await this.#rest();
       for (const staging of this.#stagings.splice(0)) this.#packing?.arena.free(staging);
     }
     this.#packing = undefined;
-    for (const { worker } of this.#workers.splice(0)) void worker.terminate();
+    for (const worker of this.#own.splice(0)) void worker.terminate();
   }
-}
-
-/**
- * Packs rows of a source. Threads get the text of this function and of the next, so they use nothing from outside themselves, and name no
- * inner function.
- *
- * @returns is it done? Not if the file has no such rows, or a scale is out of the contract
- */
-function packUnit(
-  fs: FileSystem,
-  { memory, sources, files, staging }: Pick<Work, 'memory' | 'sources' | 'files' | 'staging'>,
-  { source: number, first: begin, end }: Unit,
-  instances: Map<WebAssembly.Module, WebAssembly.Instance>,
-): boolean {
-  const source = sources[number!]!;
-  const { rows, parts, kernels, calls, limit, scaleBytes } = source.recipe;
-  const { fd, dev, ino } = files[source.file]!;
-  const bytes = new Uint8Array(memory.buffer);
-  // Some engines number a thread's files on their own.
-  const stats = fs.fstatSync(fd);
-  if (stats.dev !== dev || stats.ino !== ino) return false;
-  bytes.fill(0, staging, staging + 16);
-  for (let first = begin; first < end; first += rows) {
-    const count = Math.min(rows, end - first);
-    for (let i = 0; i < parts.length; i++) {
-      const { at, rowBytes } = parts[i]!;
-      const length = count * rowBytes;
-      for (let done = 0; done < length; ) {
-        const from = source.begin[i]! + first * rowBytes + done;
-        const got = fs.readSync(fd, bytes, staging + at + done, length - done, from);
-        if (got <= 0) return false;
-        done += got;
-      }
-    }
-    for (const { kernel, args } of calls) {
-      const { id, module, from, to, toPanel, panels, largest } = kernels[kernel]!;
-      if (!instances.has(module)) instances.set(module, new WebAssembly.Instance(module, { env: { memory } }));
-      const own = args.slice();
-      own[from]! += staging;
-      own[to]! += source.to + (first / 16) * own[toPanel]!;
-      own[panels] = count / 16;
-      if (largest !== undefined) own[largest] = staging;
-      (instances.get(module)!.exports[id] as (...args: number[]) => void)(...own);
-    }
-  }
-  const largest = new DataView(memory.buffer, staging, 16);
-  for (let i = 0; i < 16; i += scaleBytes)
-    if ((scaleBytes === 4 ? largest.getUint32(i, true) : largest.getUint16(i, true)) >= limit) return false;
-  return true;
-}
-
-function work(pack: typeof packUnit): void {
-  // biome-ignore lint/suspicious/noExplicitAny: Node's modules, without their types
-  const builtins = (globalThis as any).process.getBuiltinModule;
-  const port = builtins('node:worker_threads').parentPort;
-  port.once('message', (given: Work) => {
-    const { memory, state, words, units, thread } = given;
-    const fs = builtins('node:fs');
-    const bytes = new Uint8Array(memory.buffer);
-    const instances = new Map<WebAssembly.Module, WebAssembly.Instance>();
-    // In this order: who stops it looks whether it is at work.
-    Atomics.store(state, words.atWork + thread, 1);
-    for (;;) {
-      const at = Atomics.load(state, words.stop) ? units.length : Atomics.add(state, words.next, 1);
-      const unit = units[at];
-      if (!unit) break;
-      if (unit.source !== undefined) {
-        if (!pack(fs, given, unit, instances)) continue;
-      } else for (let byte = unit.first; byte < unit.end; byte += 4096) bytes[byte] = 0; // all of it, engines write one by one
-      Atomics.store(state, words.done + at, 1);
-    }
-    Atomics.store(state, words.atWork + thread, 0);
-    port.postMessage(0);
-    port.close();
-  });
 }

@@ -12,7 +12,7 @@ import type { NodeRecord } from '../read/node.ts';
 import { FETCHED, loadOperators, namesOf, type Parts } from './families.ts';
 
 /** Operators of graphs that were not made for one kernel: one of them brings all that such graphs may have. */
-const GRAPHS: ReadonlySet<string> = /* @__PURE__ */ new Set(['Transpose']);
+const GRAPHS = 'Transpose';
 
 /** One of what few graphs have brings all of it. */
 const RARE = 'Log';
@@ -26,7 +26,7 @@ const ALONE: ReadonlySet<string> = /* @__PURE__ */ new Set([
 /** Fetches what {@link NotFetched} was thrown for. */
 export async function fetchMissing(error: unknown): Promise<void> {
   if (!(error instanceof NotFetched)) throw error;
-  await loadOperators(GRAPHS);
+  await loadOperators(new Set([error.message === 'headNorms' ? RARE : GRAPHS]));
 }
 
 /** Fetches operators and parts of a model. */
@@ -37,7 +37,8 @@ export async function loadParts(
   const isInlined = record.functions.length > 0 || CONTROL_FLOW.some((name) => operators.has(name));
   const isKnown = (name: string): boolean => OPERATORS.has(name) || ALONE.has(name);
   const needsGraphs = isInlined || hasFolds(record) || hasChoices(record) || ![...operators].every(isKnown);
-  const names = new Set([...operators, ...(needsGraphs ? GRAPHS : [])]);
+  const names = new Set(operators);
+  if (needsGraphs) names.add(GRAPHS);
   if (castsOutputs(record)) names.add(RARE);
   const [parts, fetched] = await Promise.all([loadOperators(names), isInlined ? import('./inlining.ts') : undefined]);
   if (!fetched) return { parts, branches: plainModel(record) };

@@ -7,7 +7,6 @@
 import {
   type ArenaHandle,
   BackendUnavailableError,
-  createThreadedBackend,
   type PreparedWeights,
   packedByteLength,
   type WasmBackend,
@@ -24,7 +23,7 @@ import type { Matrix } from '../weights/matrix.ts';
 import { arrivedTensor } from './arriving-place.ts';
 import type { SessionRequest } from './options.ts';
 import { type KeyedMatrix, packMatrices, reserveMatrices } from './pack.ts';
-import { fetchRecipes, type StartedThreads, startPackThreads } from './pack-threads-early.ts';
+import { fetchRecipes, packingBackend, type StartedThreads, startPackThreads } from './pack-threads-early.ts';
 import { openTable } from './table.ts';
 
 type Kind<K extends Resource['kind']> = Extract<Resource, { kind: K }>;
@@ -70,13 +69,10 @@ export async function reserveResidents(
   const all = [...resources.values()];
   progress.expect({ packedBytes: initialBytes, kvBytesPerToken });
   progress.report('pack', 0, fileBytes);
-  const { debug, carrier } = options;
-  // With room for what runs need beside: memory that grows is another buffer, which engines take for as much memory again, and collect.
-  const room = Math.ceil(initialBytes * (1 + RUN_SHARE));
   const isThreaded = initialBytes >= THREADED_BYTES && matrices.some(isInFile);
-  const threads = isThreaded ? await (started ?? startPackThreads()) : undefined;
-  const shared = threads !== undefined;
-  const create = () => createThreadedBackend({ initialBytes: room, debug, carrier, threads: options.threads, shared });
+  const threads = isThreaded ? await (started ?? startPackThreads(options)) : undefined;
+  const create = async () =>
+    threads?.take(initialBytes) ?? packingBackend(options, initialBytes, threads?.hasEnded === false);
   const backend = await roomFor(initialBytes, create).catch(async (error: unknown) => {
     await threads?.end();
     throw error;
@@ -92,7 +88,7 @@ export async function reserveResidents(
     if (threads) {
       const [{ packing }, { recipes }] = await Promise.all([fetching!, fetchRecipes()]);
       const how = { kernels: packing.packKernels, recipes: recipes.packRecipes };
-      threads.begin({ places, ...how, rangeOf: tensorRange });
+      threads.begin({ places, ...how, rangeOf: tensorRange, lend: (task) => backend.lend(task) });
     }
     if (matrices.length > 0) backend.askTiles();
     const placed = constants.map((each) => placeOf(backend, each));
@@ -139,8 +135,6 @@ export async function reserveResidents(
   }
 }
 
-/** Of packed weights: what the working buffers of a short prompt take in a large model. */
-const RUN_SHARE = 1 / 64;
 /** Packed weights from which on kernels are worth their code: JavaScript takes some milliseconds for as many. */
 const KERNEL_BYTES = 2 ** 22;
 /** The same of threads that pack. */

@@ -4,6 +4,7 @@
  */
 import { OPERATORS } from '../ops/index.ts';
 import { NodeView, operatorName } from '../ops/operator.ts';
+import type { ValueInfo } from '../read/types.ts';
 import type { Graph, GraphNode } from './graph.ts';
 import { type Info, infoOfConstant, infoOfType, newSymbols, roundingOf, type Size, type Symbols } from './info.ts';
 
@@ -72,7 +73,25 @@ export function inferTypes(graph: Graph, nested?: InferNested): TypedGraph {
     }
   }
   const hasPast = graph.inputs.some(({ name }) => [name, ...(infos.get(name)?.dims ?? [])].some(isPast));
-  return { graph, infos, contradiction, hasPast, view: (node) => views.get(node) ?? new NodeView(node, graph.opsets) };
+  const inputs = graph.inputs.map((input) => withHeadSize(input, graph, infos));
+  return {
+    graph: { ...graph, inputs },
+    infos,
+    contradiction,
+    hasPast,
+    view: (node) => views.get(node) ?? new NodeView(node, graph.opsets),
+  };
+}
+
+/** A past whose last size a file leaves open has that of what attention makes of it. */
+function withHeadSize(input: ValueInfo, { nodes }: Graph, infos: Infos): ValueInfo {
+  const { name, type } = input;
+  const isRead = (node: GraphNode): unknown => node.inputs.includes(name) && OPERATORS.get(operatorName(node))?.isFirst;
+  const size = isPast(name) && infos.get(nodes.find(isRead)?.outputs[1] ?? '')?.dims?.[3];
+  const { dims } = type;
+  return typeof size === 'number' && typeof dims?.[3] !== 'number'
+    ? { name, type: { ...type, dims: dims?.toSpliced(3, 1, size) } }
+    : input;
 }
 
 const isPast = (name: Size): boolean => typeof name === 'string' && /past/i.test(name);

@@ -1,9 +1,10 @@
 /**
  * Rare forms of operators that nearly every model has: their forms on the device, unusual weights. They come with the
- * family of graphs. If one is missing, that family is fetched and the model is matched again.
+ * family of graphs, or where it says so. If one is missing, its family is fetched and the model is matched again.
  */
 import type { elementwiseOnWasm } from '@msd/core/nn';
 import type { coded } from './attention/coded.ts';
+import type { headNorms } from './attention/head-norms.ts';
 import type { dequantizedRows } from './gather-codes.ts';
 import type { deviceGather } from './gather-device.ts';
 import type { oddNBits } from './nbits-odd.ts';
@@ -17,6 +18,8 @@ export interface Late {
   readonly dequantizedRows: typeof dequantizedRows;
   readonly elementwise: typeof elementwiseOnWasm;
   readonly gather: typeof deviceGather;
+  /** Norms of queries and keys inside of attention: with the rare family. */
+  readonly headNorms: typeof headNorms;
   /** MatMulNBits with zero points that are floats, or groups. */
   readonly nBits: typeof oddNBits;
   readonly reductions: typeof deviceReductions;

@@ -84,7 +84,7 @@ function wrong(what: string, count: number, { least, most }: Range): string | un
 
 /** What attributes are, by name: no two operators that MSD takes differ (`value` and `quant_type` are left out, which do). */
 const KINDS: Readonly<Record<string, string>> = {
-  float: 'activation_alpha activation_beta epsilon scale softcap swiglu_limit',
+  float: 'activation_alpha activation_beta epsilon qk_norm_epsilon scale softcap swiglu_limit',
   int:
     'K N accuracy_level axis bits block_size do_rotary expert_weight_bits end k keepdims ' +
     'kv_cache_bit_width kv_num_heads local_window_size noop_with_empty_axes normalize_routing_weights ' +
@@ -114,11 +114,13 @@ export function addSchemas({ counts, kinds }: Schemas): void {
 /**
  * Why a node's attributes are not its operator's; `undefined` if they may be. What is not in the table is not looked at.
  *
+ * @param names of the operator: others may have attributes of these names that are something else (the `scale` of a Scaler is a list)
+ *
  * @throws {@link OnnxFormatError} for one that holds something else.
  */
-export function wrongKind(node: NodeRecord): string | undefined {
+export function wrongKind(node: NodeRecord, names: readonly string[] = []): string | undefined {
   for (const [name, { kind }] of node.attributes) {
-    const expected = kindOf.get(name);
+    const expected = names.includes(name) ? kindOf.get(name) : kind;
     if (expected === undefined || expected === kind) continue;
     if (kind === 'other') return `attribute '${name}', expected ${expected}, got something else`;
     throw new OnnxFormatError(`read: ${describeNode(node)}: attribute '${name}', expected ${expected}, got ${kind}.`);

@@ -41,7 +41,8 @@ export function matchNodes(typed: TypedGraph, options: MatchOptions = {}): Decis
   };
   const wrong = new Set<GraphNode>();
   for (const node of graph.nodes) {
-    const reason = wrongCount(operatorName(node), node, standard) ?? wrongKind(node);
+    const name = operatorName(node);
+    const reason = wrongCount(name, node, standard) ?? wrongKind(node, OPERATORS.get(name)?.attributes);
     if (reason === undefined) continue;
     decisions.set(node, `${node.opType}: ${reason}`);
     wrong.add(node);

@@ -1,5 +1,6 @@
 /** GroupQueryAttention of MSD beside that of ONNX Runtime and beside the mathematics. */
 import { describe, expect, it } from 'vitest';
+import { inspectModel } from '../../src/inspect/index.ts';
 import { reportOf } from '../../src/register.ts';
 import { relativeL2 } from '../close.ts';
 import { floats, type ort, session } from '../ort.ts';
@@ -42,6 +43,14 @@ const forms: readonly (readonly [string, Form, readonly Round[]])[] = [
   ['int8 keys and values, one scale', { codes: 'PER_TENSOR' }, [prompt(70), more(1, 71), more(3, 74)]],
   ['int8 keys and values, a scale of each channel', { codes: 'PER_CHANNEL' }, [prompt(70), more(1, 71)]],
   ['int8 keys and values, packed', { codes: 'PER_TENSOR', packed: true }, usual],
+  ['normalised queries and keys', { norms: 'inside' }, usual],
+  ['normalised, without rotary, a long prompt', { norms: 'inside', rotary: false }, [prompt(150), more(1, 151)]],
+  [
+    'normalised, int8 keys and values',
+    { norms: 'inside', codes: 'PER_CHANNEL', rotarySize: 16 },
+    [prompt(70), more(1, 71)],
+  ],
+  ['normalised, two of different length', { norms: 'inside', batch: 2, heads: 6 }, [prompt(7, 7, 4), more(1, 8, 5)]],
   ['as many KV heads as heads', { heads: 3, kvHeads: 3, size: 16 }, usual],
   ['seven heads for each KV head, 64 wide', { heads: 14, kvHeads: 2, size: 64 }, usual],
   ['a prompt in chunks', {}, [prompt(7), more(5, 12), more(64, 76), more(1, 77)]],
@@ -69,7 +78,8 @@ describe('GroupQueryAttention', () => {
     it.each(forms)('%s', async (_, form, rounds) => {
       const model = groupQueryModel(form);
       const msd = await session(model, { name: 'msd', claim: 'all', kvCache });
-      const plain = await session(model, 'wasm');
+      // ONNX Runtime refuses norms inside of the node.
+      const plain = await session(form.norms ? groupQueryModel({ ...form, norms: 'before' }) : model, 'wasm');
       expect(reportOf(msd)!.foreignRunsPerCall).toBe(0);
       let past: Record<string, ort.Tensor> = {};
       let pastOfPlain: Record<string, ort.Tensor> = {};
@@ -116,6 +126,27 @@ describe('GroupQueryAttention', () => {
     expect(floats(present_key)).toEqual(headsFirst(floats(feeds.k)));
     expect(floats(present_value)).toEqual(headsFirst(floats(feeds.v)));
     await s.release();
+  });
+
+  it('normalises heads of float16', async () => {
+    const form: Form = { norms: 'inside', half: true };
+    const msd = await session(groupQueryModel(form), { name: 'msd', claim: 'all' });
+    const plain = await session(groupQueryModel({ ...form, norms: 'before' }), 'wasm');
+    const feeds = feedsOf(form, prompt(9));
+    const [got, want] = [await msd.run(feeds), await plain.run(feeds)];
+    expect(got.y!.type).toBe('float16');
+    expect(relativeL2(floats(got.y), floats(want.y))).toBeLessThan(3e-3);
+    await msd.release();
+    await plain.release();
+  });
+
+  it.each([
+    ['packed', { norms: 'inside', packed: true }],
+    ['of queries alone', { norms: 'of queries' }],
+  ] as const)('says why it does not take norms: %s', async (_, form) => {
+    const { nodes } = await inspectModel(groupQueryModel(form), { msd: { claim: 'all' } });
+    const reason = 'GroupQueryAttention: norms of packed queries and keys, or of one of them';
+    expect(nodes[0]).toMatchObject({ where: 'ort', reason });
   });
 
   it('is left to ONNX Runtime with heads that are too wide', async () => {

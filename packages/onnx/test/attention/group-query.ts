@@ -40,11 +40,24 @@ export interface Form {
   readonly negated?: boolean;
   /** float16 throughout. */
   readonly half?: boolean;
+  /** Queries and keys are normalised: by the node itself, or by others before it, as ONNX Runtime needs it. */
+  readonly norms?: 'inside' | 'before' | 'of queries';
 }
 
 export const MAX_POSITIONS = 512;
 
-type Optional = 'ring' | 'bias' | 'scale' | 'rotarySize' | 'codes' | 'bits' | 'tables' | 'twice' | 'negated' | 'half';
+type Optional =
+  | 'ring'
+  | 'bias'
+  | 'scale'
+  | 'rotarySize'
+  | 'codes'
+  | 'bits'
+  | 'tables'
+  | 'twice'
+  | 'negated'
+  | 'half'
+  | 'norms';
 type Full = Required<Omit<Form, Optional>> & Pick<Form, Optional>;
 
 function full(form: Form): Full {
@@ -100,6 +113,25 @@ function chosen({ cos, sin, half }: Tables): NodeSpec[] {
 
 const sinksOf = ({ heads }: Full): Float32Array => gaussian(random(77), heads);
 
+export const NORM_EPSILON = 0.01;
+
+const normsOf = ({ size }: Full): Record<'q' | 'k', Float32Array> => {
+  const make = (seed: number) => gaussian(random(seed), size).map((x) => 1 + x / 2);
+  return { q: make(8), k: make(9) };
+};
+
+/** Each head divided by its root mean square, as [batch, rows · heads, size], and times the weight. */
+const normBefore = (part: 'q' | 'k'): NodeSpec[] => [
+  { opType: 'Reshape', inputs: [part, 'by_head'], outputs: [`${part}_heads`] },
+  {
+    opType: 'SimplifiedLayerNormalization',
+    inputs: [`${part}_heads`, `${part}_norm`],
+    outputs: [`${part}_equal`],
+    attributes: { axis: { int: -1 }, epsilon: { float: NORM_EPSILON }, stash_type: { int: 1 } },
+  },
+  { opType: 'Reshape', inputs: [`${part}_equal`, `${part}_width`], outputs: [`${part}_normed`] },
+];
+
 const scalesOf = ({ codes, kvHeads, size }: Full): Record<'k' | 'v', Float32Array> => {
   const count = codes === 'PER_CHANNEL' ? kvHeads * size : 1;
   const make = (seed: number) => gaussian(random(seed), count).map((x) => 0.02 + Math.abs(x) / 100);
@@ -120,10 +152,12 @@ export function groupQueryModel(form: Form): Uint8Array {
   const angles = tables(f);
   const { cos, sin, half, rows } = angles;
   const isChosen = f.tables === 'chosen';
-  const inputs = packed ? ['q', '', ''] : ['q', 'k', 'v'];
+  const isNormedBefore = f.norms === 'before';
+  const inputs = packed ? ['q', '', ''] : isNormedBefore ? ['q_normed', 'k_normed', 'v'] : ['q', 'k', 'v'];
   inputs.push(f.twice ? 'two_keys' : 'past_key', 'past_value', 'seqlens_k', 'total');
   inputs.push(f.rotary ? 'cos' : '', f.rotary ? 'sin' : '', f.rotary === 'ids' ? 'position_ids' : '');
   inputs.push(f.bias ? 'bias' : '', f.sinks ? 'sinks' : '', f.codes ? 'k_scale' : '', f.codes ? 'v_scale' : '');
+  if (f.norms && !isNormedBefore) inputs.push('q_norm', f.norms === 'inside' ? 'k_norm' : '');
   while (inputs.at(-1) === '') inputs.pop();
   const attributes: Record<string, AttributeSpec> = {
     num_heads: { int: heads },
@@ -135,6 +169,7 @@ export function groupQueryModel(form: Form): Uint8Array {
     ...(f.ring && { sliding_window_cache: { int: 1 } }),
     ...(f.smooth && { smooth_softmax: { int: 1 } }),
     ...(f.scale && { scale: { float: f.scale } }),
+    ...(f.norms === 'inside' && { qk_norm_epsilon: { float: NORM_EPSILON } }),
     ...(f.codes && {
       k_quant_type: { string: f.codes },
       v_quant_type: { string: f.codes },
@@ -149,6 +184,7 @@ export function groupQueryModel(form: Form): Uint8Array {
       nodes: [
         ...(f.twice ? [{ opType: 'Add', name: 'twice', inputs: ['past_key', 'past_key'], outputs: ['two_keys'] }] : []),
         ...(isChosen ? chosen(angles) : []),
+        ...(isNormedBefore ? [...normBefore('q'), ...normBefore('k')] : []),
         {
           name: 'gqa',
           opType: 'GroupQueryAttention',
@@ -172,6 +208,22 @@ export function groupQueryModel(form: Form): Uint8Array {
               const data = scalesOf(f)[part];
               return { name: `${part}_scale`, dtype: 'float32' as const, dims: [data.length], data };
             })
+          : []),
+        ...(f.norms
+          ? (['q', 'k'] as const).map((part) => {
+              const data = normsOf(f)[part];
+              return { name: `${part}_norm`, dtype: floatType(f), dims: [size], data: f.half ? fp16Bits(data) : data };
+            })
+          : []),
+        ...(isNormedBefore
+          ? [
+              { name: 'by_head', dtype: 'int64' as const, dims: [3], data: BigInt64Array.of(0n, -1n, BigInt(size)) },
+              ...(['q', 'k'] as const).map((part) => {
+                const whole = (part === 'q' ? heads : kvHeads) * size;
+                const data = BigInt64Array.of(0n, -1n, BigInt(whole));
+                return { name: `${part}_width`, dtype: 'int64' as const, dims: [3], data };
+              }),
+            ]
           : []),
         ...(f.sinks ? [{ name: 'sinks', dtype: 'float32' as const, dims: [heads], data: sinksOf(f) }] : []),
       ],
@@ -271,6 +323,12 @@ export function exactly(form: Form, feeds: Record<string, ort.Tensor>) {
     }
     return out;
   };
+  const norms = normsOf(f);
+  const normed = (part: 'q' | 'k', x: Float64Array): Float64Array => {
+    if (!f.norms) return x;
+    const mean = x.reduce((sum, value) => sum + value * value, 0) / size;
+    return x.map((value, i) => (value / Math.sqrt(mean + NORM_EPSILON)) * norms[part][i]!);
+  };
   const { k: kScale, v: vScale } = scalesOf(f);
   const real = (part: 'k' | 'v', codes: ArrayLike<number>, h: number): Float64Array =>
     Float64Array.from(codes, (code, i) => (f.codes ? code * scaleAt(part, h, i % size) : code));
@@ -301,14 +359,14 @@ export function exactly(form: Form, feeds: Record<string, ort.Tensor>) {
         const at = (b * rows + row) * (packed ? width : kvHeads * size);
         const k = packed ? head('q', at + (heads + h) * size) : head('k', at + h * size);
         const v = packed ? head('q', at + (heads + kvHeads + h) * size) : head('v', at + h * size);
-        keys.set(stored('k', turn(k, b, row, before + row), h), store + (before + row) * size);
+        keys.set(stored('k', turn(normed('k', k), b, row, before + row), h), store + (before + row) * size);
         values.set(stored('v', v, h), store + (before + row) * size);
       }
     }
     for (let row = 0; row < rows; row++)
       for (let h = 0; h < heads; h++) {
         const position = before + row;
-        const q = turn(head('q', (b * rows + row) * width + h * size), b, row, position);
+        const q = turn(normed('q', head('q', (b * rows + row) * width + h * size)), b, row, position);
         const store = (b * kvHeads + Math.floor(h / (heads / kvHeads))) * length * size;
         const first = f.window > 0 ? Math.max(0, position - f.window + 1) : 0;
         const scores: number[] = [];

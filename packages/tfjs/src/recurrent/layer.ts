@@ -51,16 +51,18 @@ export const recurrentPending = (): Promise<void> | undefined => kernels.pending
 /**
  * The caller's tidy owns what it makes.
  *
- * @returns `undefined` where no kernel does it: on GPUs, while gradients are recorded, with activations that look at a whole row, for
- * nothing at all
+ * @returns `undefined` where no kernel does it: on GPUs, while gradients are recorded, with activations that look at a whole row, with a mask
+ * of other positions, for nothing at all
  */
 export function runRecurrent(layer: RecurrentLayer, call: RecurrentCall): RecurrentResult | undefined {
   const { tf, options: defaults } = requireRegistration('MsdRecurrent');
   const { id, activations, kernel, recurrentKernel, bias } = layer;
   const { x, states, isReversed, sequences, mask } = call;
   const calls = x.rank !== 3 || x.size === 0 ? undefined : callsFor(activations);
-  if (!calls) return undefined;
   const [batch, positions] = x.shape as [number, number];
+  // tfjs-layers hands the last mask that it saw to every layer that follows, also behind a RepeatVector.
+  const fits = !mask || (mask.size === batch * positions && mask.shape[0] === batch && mask.shape[1] === positions);
+  if (!calls || !fits) return undefined;
   const [h, c] = states.map(asFloats);
   const inputs: NamedTensorMap = {
     x: levelled(turned(asFloats(x), positions), kernel.spec as MatrixSpec),

@@ -11,7 +11,8 @@ import type { QuantizedWeights } from '../../formats/weights.ts';
 import { gemmId } from '../../gemm/options.ts';
 import { gemmShapeFor } from '../../plan/choose.ts';
 import { SLICE_ROWS } from '../../plan/ranges.ts';
-import { oneThread, type Team, type ThreadReport } from '../../threads/team.ts';
+import type { ThreadWorker } from '../../threads/environment.ts';
+import { oneThread, type Team, type ThreadReport, type ThreadTask } from '../../threads/team.ts';
 import type { CarrierChoice } from '../../wasm/features.ts';
 import type { Arena, ArenaHandle, ArenaOptions } from '../arena.ts';
 import { checkActivations, checkMany, checkProduct, typeOf } from '../arguments.ts';
@@ -64,6 +65,15 @@ export class WasmBackend implements Backend, Device<ArenaHandle, PreparedWeights
   /** Wakes sleeping threads when you know that work comes soon: waking takes about 50 µs, and they sleep again if none comes. */
   wake(): void {
     if (this.arena.shared) this.#runtime.team.wake();
+  }
+
+  /**
+   * Gives the threads something else to do, in Node. Until they have done it, this thread multiplies alone.
+   *
+   * @returns the workers that have it; those of pages end it at once, and have done nothing
+   */
+  lend(task: ThreadTask): readonly ThreadWorker[] {
+    return this.#runtime.team.lend(task);
   }
 
   /** How many threads large matmuls run on, and why not more. */

@@ -11,9 +11,15 @@ export function notFloats(matcher: Matcher, operands: Readonly<Record<string, st
   return undefined;
 }
 
-/** Sizes of `present`: those of `past`, more positions. */
-export function presentOf(past: Info, symbols: Symbols): Info {
-  return { elemType: past.elemType, dims: past.dims?.toSpliced(2, 1, symbols.fresh(past.dims)) };
+/**
+ * Sizes of `present`: those of `past`, more positions.
+ *
+ * @param size of a head, where it is known: some files leave the last size of `past` open
+ */
+export function presentOf({ elemType, dims }: Info, symbols: Symbols, size?: number): Info {
+  const isOpen = size !== undefined && typeof dims?.[3] === 'string';
+  const positions = symbols.fresh(dims);
+  return { elemType, dims: isOpen ? dims.toSpliced(2, 2, positions, size) : dims?.toSpliced(2, 1, positions) };
 }
 
 /**

@@ -1,6 +1,6 @@
 /**
- * GroupQueryAttention of com.microsoft: what decoders are exported with. Queries, keys and values are turned by their positions
- * (`do_rotary`), keys and values go to a cache, and every query sees the keys up to its own.
+ * GroupQueryAttention of com.microsoft: what decoders are exported with. Heads of queries and keys are normalised where the node has
+ * weights for that, and turned by their positions (`do_rotary`); keys and values go to a cache, and every query sees the keys up to its own.
  *
  * How many keys a sequence has is told by two inputs, which change with every token: `seqlens_k` (keys of each sequence after the
  * run, less one) and `total_sequence_length` (the longest). A run with as many queries is a prompt: it begins at 0, whatever `past` is.
@@ -27,23 +27,21 @@ import { notFloats, presentOf, scoresOfSizes } from './common.ts';
 
 type Inputs = readonly (Info | undefined)[];
 
-const present = (past: Info | undefined, symbols: Symbols): Info | undefined => past && presentOf(past, symbols);
-
 function infer(node: NodeView, [query, key, , pastKey, pastValue]: Inputs, symbols: Symbols): (Info | undefined)[] {
   const heads = node.int('num_heads', 0);
   const kvHeads = node.int('kv_num_heads', 0);
   let dims = query?.dims;
   // Without a key, queries, keys and values lie side by side.
-  if (dims && !key) dims = dims.toSpliced(2, 1, share(dims[2]!, heads, heads + 2 * kvHeads, symbols));
+  if (dims && !key) dims = dims.toSpliced(2, 1, share(dims[2], heads, heads + 2 * kvHeads) ?? symbols.fresh());
   const result = query && { elemType: query.elemType, dims };
-  return node.node.outputs.map((_, i) =>
-    i === 0 ? result : i === 1 ? present(pastKey, symbols) : i === 2 ? present(pastValue, symbols) : undefined,
-  );
+  // Two codes of 4 bits lie in a byte.
+  const size = node.int('kv_cache_bit_width', 8) === 4 ? undefined : share(dims?.[2], 1, heads);
+  const present = (past: Info | undefined): Info | undefined => past && presentOf(past, symbols, size);
+  return node.node.outputs.map((_, i) => [result, present(pastKey), present(pastValue)][i]);
 }
 
-function share(size: Size, part: number, whole: number, symbols: Symbols): Size {
-  return typeof size === 'number' && whole > 0 ? (size * part) / whole : symbols.fresh();
-}
+const share = (size: Size | undefined, part: number, whole: number): number | undefined =>
+  typeof size === 'number' && whole > 0 ? (size * part) / whole : undefined;
 
 /** Names of operands; '' = there is none. */
 interface Roles {
@@ -61,12 +59,16 @@ interface Roles {
   readonly sinks: string;
   readonly kScale: string;
   readonly vScale: string;
+  readonly qNorm: string;
+  readonly kNorm: string;
 }
 
 function rolesOf({ node }: NodeView): Roles {
   const [q = '', k = '', v = '', pastKey = '', pastValue = '', lengths = '', total = '', ...more] = node.inputs;
-  const [cos = '', sin = '', positions = '', bias = '', sinks = '', kScale = '', vScale = ''] = more;
-  return { q, k, v, pastKey, pastValue, lengths, total, cos, sin, positions, bias, sinks, kScale, vScale };
+  const [cos = '', sin = '', positions = '', bias = '', sinks = '', kScale = '', vScale = '', qNorm = '', kNorm = ''] =
+    more;
+  const given = { q, k, v, pastKey, pastValue, lengths, total, cos, sin, positions, bias, sinks };
+  return { ...given, kScale, vScale, qNorm, kNorm };
 }
 
 /** What is repeated to the sizes of scores is taken as it was before. */
@@ -77,14 +79,15 @@ function unrepeated(matcher: Matcher, bias: string): string {
 }
 
 function refused(view: NodeView, matcher: Matcher, roles: Roles): string | undefined {
-  const { inputs, outputs } = view.node;
-  const { k, v, pastKey, pastValue, lengths, total, positions, bias, sinks } = roles;
-  if (inputs.slice(14).some((name) => name !== '')) return 'queries and keys are normalised inside';
+  const { outputs } = view.node;
+  const { k, v, pastKey, pastValue, lengths, total, positions, bias, sinks, qNorm, kNorm } = roles;
+  if (`${qNorm}${kNorm}` !== '' && [k, qNorm, kNorm].includes(''))
+    return 'norms of packed queries and keys, or of one of them';
   if (view.int('qk_output', 0) !== 0 || (outputs[3] ?? '') !== '') return 'scores are an output';
   const codes = notCodes(view, matcher, roles);
   if (codes !== undefined) return codes;
   const pasts: Readonly<Record<string, string>> = isCoded(roles) ? {} : { pastKey, pastValue };
-  const floats = { q: roles.q, k, v, ...pasts, sinks };
+  const floats = { q: roles.q, k, v, ...pasts, sinks, qNorm, kNorm };
   const notFloat = notFloats(matcher, floats);
   if (notFloat !== undefined) return notFloat;
   if ((k === '') !== (v === '')) return 'of keys and values, one is missing';
@@ -120,7 +123,8 @@ function match(view: NodeView, matcher: Matcher): Match | string {
   const roles = { ...named, bias: unrepeated(matcher, named.bias) };
   const reason = refused(view, matcher, roles);
   if (reason !== undefined) return reason;
-  const { q, k, v, pastKey, pastValue, lengths, total, cos, sin, positions, bias, sinks, kScale, vScale } = roles;
+  const { q, k, v, pastKey, pastValue, lengths, total, cos, sin, positions, bias } = roles;
+  const others = [roles.sinks, roles.kScale, roles.vScale, roles.qNorm, roles.kNorm];
   const scales = scalesOf(matcher, roles);
   if (scales) fetched('coded');
   const isRotary = view.int('do_rotary', 0) === 1;
@@ -135,7 +139,7 @@ function match(view: NodeView, matcher: Matcher): Match | string {
     op: 'attention',
     place: 'device',
     nodes: [node],
-    inputs: [q, k, v, pastKey, pastValue, ...tables, sinks, kScale, vScale, ...late],
+    inputs: [q, k, v, pastKey, pastValue, ...tables, ...others, ...late],
     outputs: [y, presentKey, presentValue],
     late,
     caches: [pastKey, pastValue, presentKey, presentValue],
@@ -146,7 +150,7 @@ function match(view: NodeView, matcher: Matcher): Match | string {
       2 * (headSizeOf(view, matcher, roles) ?? 64),
       view.int('kv_num_heads', 0),
     ),
-    resources: [...matcher.constants([q, k, v, ...tables, sinks, kScale, vScale]), ...resources],
+    resources: [...matcher.constants([q, k, v, ...tables, ...others]), ...resources],
     lower: (to) => lower(to, view, roles, scales, angles),
   };
 }
@@ -159,27 +163,29 @@ function lower(
   angles: Angles | undefined,
 ): void {
   const { node } = view;
-  const { k, v, pastKey, pastValue, sinks } = roles;
+  const { k, v, pastKey, pastValue, sinks, qNorm, kNorm } = roles;
   const heads = view.int('num_heads', 0);
   const kvHeads = view.int('kv_num_heads', 0);
   const isPacked = k === '';
-  const query = to.slot(roles.q);
-  const [batch = 0, rows = 0, width = 0] = query.dims;
+  const given = to.slot(roles.q);
+  const [batch = 0, rows = 0, width = 0] = given.dims;
   const headSize = width / (isPacked ? heads + 2 * kvHeads : heads);
-  if (query.dims.length !== 3 || !Number.isInteger(headSize))
-    view.fail('query', `[batch, sequence, ${heads} heads]`, `[${query.dims.join(', ')}]`);
+  if (given.dims.length !== 3 || !Number.isInteger(headSize))
+    view.fail('query', `[batch, sequence, ${heads} heads]`, `[${given.dims.join(', ')}]`);
   const kv = isPacked ? [] : [to.slot(k), to.slot(v)];
   for (const { dims } of kv)
     if (dims.length !== 3 || dims[0] !== batch || dims[1] !== rows || dims[2] !== kvHeads * headSize)
       view.fail('keys and values', `[${batch}, ${rows}, ${kvHeads * headSize}]`, `[${dims.join(', ')}]`);
 
+  const [query, key] =
+    qNorm === '' ? [given, kv[0]] : fetched('headNorms')(to, view, headSize, [given, qNorm], [kv[0]!, kNorm]);
   const turn = angles && turner(to, view, angles, positionsOf(view, roles, batch, rows));
   const isInterleaved = view.int('rotary_interleaved', 0) === 1;
   // Values are turned along with what they lie beside; they are read where they were.
   const qs = turn ? turn.by(query, isPacked ? heads + 2 * kvHeads : heads) : query;
   const own = { batch, rows, size: headSize, heads: kvHeads };
   const beside = (slot: Slot, before: number): Heads => headsOfRows(slot, rows, headSize, before * headSize);
-  const turnedKeys = isPacked ? beside(qs, heads) : beside(turn ? turn.by(kv[0]!, kvHeads) : kv[0]!, 0);
+  const turnedKeys = isPacked ? beside(qs, heads) : beside(turn ? turn.by(key!, kvHeads) : key!, 0);
   const givenValues = isPacked ? beside(query, heads + kvHeads) : beside(kv[1]!, 0);
   const keys = scales ? fetched('coded')(to, turnedKeys, own, roles.kScale) : turnedKeys;
   const values = scales ? fetched('coded')(to, givenValues, own, roles.vScale) : givenValues;
@@ -301,6 +307,7 @@ export const groupQueryAttention: Operator = {
     'k_quant_type',
     'v_quant_type',
     'kv_cache_bit_width',
+    'qk_norm_epsilon',
   ],
   infer,
   isFirst: true,

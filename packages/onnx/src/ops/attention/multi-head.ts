@@ -27,10 +27,11 @@ const infer: Operator['infer'] = (view, [query, key, value, , , , pastKey, pastV
     q?.length === 5 ? times(q[4]!) : k?.length === 5 ? times(k[4]!) : v?.length === 4 ? times(v[3]!) : v?.[2];
   const dims = q && last !== undefined ? [q[0]!, q[1]!, last] : undefined;
   const present = (past: Info | undefined, own: Info | undefined): Info | undefined => {
-    if (past) return presentOf(past, symbols);
     const width = own?.dims?.length === 3 ? own.dims[2]! : undefined;
-    if (typeof width !== 'number' || heads <= 0) return query && { elemType: query.elemType, dims: undefined };
-    return { elemType: query?.elemType ?? 0, dims: [own!.dims![0]!, heads, own!.dims![1]!, width / heads] };
+    const size = typeof width === 'number' && heads > 0 ? width / heads : undefined;
+    if (past) return presentOf(past, symbols, size);
+    if (size === undefined) return query && { elemType: query.elemType, dims: undefined };
+    return { elemType: query?.elemType ?? 0, dims: [own!.dims![0]!, heads, own!.dims![1]!, size] };
   };
   return view.node.outputs.map((_, i) => {
     if (i === 0) return query && { elemType: query.elemType, dims };
