@@ -130,13 +130,13 @@ describe('bytes of code that a session downloads', () => {
 
   it('the recogniser of PP-OCRv4, quantized at load', { timeout: 120_000 }, async () => {
     const { bytes } = await download('PP-OCRv4', readFileSync(recogniser), { options: { quantize: 'int8' } });
-    expect(bytes).toBeLessThanOrEqual(189_500);
+    expect(bytes).toBeLessThanOrEqual(189_600);
   });
 
   it.skipIf(!existsSync(forms)).each([
     ['llama-gqa-q8', 130_900], // with the kernels that pack more than 4 MB of weights
     ['bert-q8', 182_400],
-    ['whisper-decoder-q4', 196_700],
+    ['whisper-decoder-q4', 196_800],
   ])('%s (skipped without ../shared)', { timeout: 120_000 }, async (name, ceiling) => {
     const { forms: all } = (await import(forms)) as { readonly forms: Readonly<Record<string, Form>> };
     const { build, pass } = all[name]!;
