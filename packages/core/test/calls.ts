@@ -10,7 +10,7 @@ import { f32, f32x4, v128 } from '../src/wasm/emitter.ts';
 import { advance } from '../src/wasm/loops.ts';
 import { attentionBits, CUTS, RECORDED_ATTENTION } from './attention-bits.ts';
 import { firstDifference, gaussians, random, randomWeights } from './random.ts';
-import { hangingKernels, type SpoiledWorker } from './threads.ts';
+import { hangingEnds, hangingKernels, type SpoiledWorker, trappingEnds } from './threads.ts';
 
 const ARGS = ['x', 'y', 'rows', 'vectors'] as const;
 
@@ -66,6 +66,29 @@ export function callSuite(spoiled: SpoiledWorker): void {
       pool.chunkMacs = undefined;
     });
 
+    /** A bound product whose bits each run compares with those of one thread. */
+    async function withEnd(spoil: string, M: number): Promise<{ backend: WasmBackend; run: () => Promise<void> }> {
+      const shape = { format: 'int4', blockSize: 32, N: 2000, K: 512, asymmetric: false } as const;
+      const backend = await create(2, spoil);
+      const weights = randomWeights(random(1), shape);
+      const values = gaussians(random(2), M * shape.K);
+      const single = new WasmBackend();
+      const want = single.matmul(values, single.prepare(weights), { activation: 'gelu' });
+      const [x, y] = [backend.alloc(values.byteLength), backend.alloc(want.byteLength)];
+      backend.write(x, values);
+      const matrices = [backend.prepare(weights)];
+      const call = backend.bind({ kind: 'product', matrices, M, each: [{ activation: 'gelu' }] }, [
+        x,
+        ...[undefined, undefined, undefined, y],
+      ]);
+      const run = async () => {
+        backend.run(call);
+        expect(firstDifference(backend.arena.float32(y), want)).toBe(-1);
+        await new Promise((resolve) => setTimeout(resolve, 1));
+      };
+      return { backend, run };
+    }
+
     it.each([1, 2, 3])('give the same bits on %i, in place and apart', async (threads) => {
       const backend = await create(threads);
       const dims = [67, 30];
@@ -103,28 +126,24 @@ export function callSuite(spoiled: SpoiledWorker): void {
       expect(backend.arena.float32(y).every((value) => value === 3)).toBe(true);
     });
 
-    it('a product with an end of which a worker is lost gives its bits', async () => {
-      const shape = { format: 'int4', blockSize: 32, N: 2000, K: 512, asymmetric: false } as const;
-      const backend = await create(2, hangingKernels);
+    it.each([
+      ['in any of its kernels', hangingKernels, 33],
+      ['in an end that goes on with a chunk', hangingEnds, 33],
+      ['in an end of its own', hangingEnds, 1],
+    ])('a product with an end of which a worker is lost %s gives its bits', async (_, spoil, M) => {
+      const { backend, run } = await withEnd(spoil, M);
       threadPool().patienceMs = 100;
-      const weights = randomWeights(random(1), shape);
-      const values = gaussians(random(2), 33 * shape.K);
-      const single = new WasmBackend();
-      const want = single.matmul(values, single.prepare(weights), { activation: 'gelu' });
-      const [x, y] = [backend.alloc(values.byteLength), backend.alloc(want.byteLength)];
-      backend.write(x, values);
-      const matrices = [backend.prepare(weights)];
-      const call = backend.bind({ kind: 'product', matrices, M: 33, each: [{ activation: 'gelu' }] }, [
-        x,
-        ...[undefined, undefined, undefined, y],
-      ]);
       const { memory } = backend.arena;
-      for (let i = 0; i < 2000 && backend.arena.memory === memory; i++) {
-        backend.run(call);
-        expect(firstDifference(backend.arena.float32(y), want)).toBe(-1);
-        await new Promise((resolve) => setTimeout(resolve, 1));
-      }
+      for (let i = 0; i < 2000 && backend.arena.memory === memory; i++) await run();
       expect(backend.arena.memory).not.toBe(memory);
+    });
+
+    it('chunks that a worker cannot go on with are repeated by the calling thread', async () => {
+      const { backend, run } = await withEnd(trappingEnds, 33);
+      const { memory } = backend.arena;
+      for (let i = 0; i < 20; i++) await run();
+      expect(backend.arena.memory).toBe(memory);
+      expect(backend.threads.warnings).toEqual([]);
     });
 
     it.each(CUTS)('attention to %i tokens at once, of which a worker is lost, gives the recorded bits', async (cut) => {

@@ -32,6 +32,9 @@ const before = (code: string) => `
 /** Kernels that take `ms` longer. */
 const slowKernels = (ms: number) => before(`Atomics.wait(word, 0, 0, ${ms})`);
 export const hangingKernels: string = before('Atomics.wait(word, 0, 0)');
+/** The kernels that go on with the chunks of a product, while its own work. */
+export const hangingEnds: string = before("if (id.startsWith('end_')) Atomics.wait(word, 0, 0)");
+export const trappingEnds: string = before("if (id.startsWith('end_')) throw new Error('trap')");
 /** A page's worker that closed itself runs to the end of its task: it is dead once it waits. */
 const dyingKernels = before('(globalThis.process?.exit ?? close)(); Atomics.wait(word, 0, 0)');
 
@@ -308,7 +311,7 @@ export function threadSuite(spoiled: SpoiledWorker): void {
     });
 
     /** Columns that are computed in several ranges: one is copied to the caller's array beside the next one's product. */
-    const wide: WeightShape = { ...shape, N: 1300, K: 64 };
+    const wide: WeightShape = { ...shape, N: 4500, K: 64 };
 
     it.each([2, 3])('results in arrays, range by range and slice by slice, on %i threads', async (threads) => {
       const backend = await create(threads);

@@ -263,6 +263,26 @@ const toleratedWhole: Readonly<Record<string, Uint8Array>> = {
       { name: 'zero', dtype: 'int8', dims: [], data: new Int8Array(1) },
     ],
   }),
+  'codes of 16 bits, the least of which is beyond the lowest float': build({
+    nodes: [
+      matrix.node('x', 'h'),
+      op('QuantizeLinear', ['low', 'large', 'last'], ['q']),
+      op('DequantizeLinear', ['q', 'large', 'last'], ['mask']), // -Infinity
+      op('Mul', ['mask', 'nothing'], ['none']),
+      op('Add', ['h', 'none'], ['sum']),
+      op('QuantizeLinear', ['sum', 'step', 'zero'], ['codes']),
+      op('DequantizeLinear', ['codes', 'step', 'zero'], ['y']),
+    ],
+    initializers: [
+      ...initializers,
+      filled('low', [], -3.4028234663852886e38),
+      filled('nothing', [], 0),
+      filled('large', [], 3.4028234663852886e38 / 65534.9),
+      filled('step', [], 0.25),
+      { name: 'last', dtype: 'uint16', dims: [], data: Uint16Array.of(65535) },
+      { name: 'zero', dtype: 'int8', dims: [], data: new Int8Array(1) },
+    ],
+  }),
   'an output that is text': build({
     outputs: [y, { name: 'u', dtype: 'string' }],
     initializers: [...initializers, { encoded: new Message().ints(1, [1]).int(2, 8).string(8, 'u').string(6, 'text') }],

@@ -10,7 +10,7 @@ const base = new Set([...OPERATORS.keys(), ...PATTERNS.keys()]);
 /** Before any family came. */
 const baseOperators = [...OPERATORS.values()];
 const baseCounts = knownCounts();
-const hasKind = (name: string): boolean => wrongKind(withAttribute(name)) !== undefined;
+const hasKind = (name: string): boolean => wrongKind(withAttribute(name), [name]) !== undefined;
 const withAttribute = (name: string): NodeRecord =>
   ({ attributes: new Map([[name, { kind: 'other' }]]) }) as unknown as NodeRecord;
 const baseKinds = baseOperators.flatMap(({ attributes = [] }) => attributes).filter((name) => !hasKind(name));

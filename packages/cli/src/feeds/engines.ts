@@ -74,7 +74,7 @@ async function create(
   const ort = await runtime();
   const options: InferenceSession.SessionOptions = {
     executionProviders: providersOf(engine, claimsAll),
-    logSeverityLevel: 3,
+    logSeverityLevel: 4, // what is wrong is in the error, too
     ...(externalData.length > 0 && { externalData: [...externalData] }),
   };
   try {

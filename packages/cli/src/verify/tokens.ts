@@ -1,8 +1,9 @@
 /** What a model says: the most likely token at each position, and which product makes another of it. */
 import type { OpenModel } from '../edit/open-model.ts';
 import { noiseOf } from '../feeds/compare.ts';
-import { type Engine, type Feeds, numbersOf, type Results, sessionOf } from '../feeds/engines.ts';
+import { ENGINE_NAMES, type Engine, type Feeds, numbersOf, type Results, sessionOf } from '../feeds/engines.ts';
 import type { QuantizedProduct } from '../rewrite/integers.ts';
+import { messageOf, UserError } from '../shared/errors.ts';
 import { partlyFloat } from './variants.ts';
 
 /** The best of each row, and how far the second best is behind. */
@@ -60,10 +61,18 @@ export async function runPartly(
   engine: Engine,
 ): Promise<Results> {
   const session = await sessionOf(partlyFloat(model, products, count), engine, path);
-  const results = await session.run(feeds);
-  for (const tensor of Object.values(results)) await tensor.getData();
-  await session.release();
-  return results;
+  try {
+    const results = await session.run(feeds);
+    for (const tensor of Object.values(results)) await tensor.getData();
+    return results;
+  } catch (cause) {
+    throw new UserError(
+      `${path}: ${ENGINE_NAMES[engine]} does not run it on such inputs (${messageOf(cause).trim()}), and msd verify compares with that. Give others (--inputs, --prompt), or a form of the model for CPUs.`,
+      { cause },
+    );
+  } finally {
+    await session.release();
+  }
 }
 
 /** @param reference of all products with float activations */

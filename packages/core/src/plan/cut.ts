@@ -45,8 +45,6 @@ export interface Cuts {
   product(rows: RowCut, panelMacs: number, panels: number, unit?: number): Int32Array;
   /** One row along K instead; `undefined`: it is not. @param blockMacs multiplications of a K-block */
   depth(blocks: number, blockMacs: number, panels: number): Depth | undefined;
-  /** Panels of a call that takes all rows at once. */
-  panels(rows: number, panelMacs: number, panels: number): Int32Array;
   /** One row of several matrices as one call; `undefined`: nothing is shared. @param panelsOf panels of each */
   joint(panelsOf: readonly number[], panelMacs: number, unit?: number): Int32Array | undefined;
 }
@@ -59,6 +57,5 @@ export const ONE_THREAD: Cuts = {
   decomposed: ({ total }) => whole(total),
   product: ({ total }, _, panels) => whole(total, panels),
   depth: () => undefined,
-  panels: (_, __, panels) => whole(1, panels),
   joint: () => undefined,
 };

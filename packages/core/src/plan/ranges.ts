@@ -45,11 +45,11 @@ export function columnRanges(
       ranges.push({ first: at, panels: count, direct, width: Math.min(PANEL * count, N - PANEL * at) });
     }
   };
-  // Threads share a range, and take at most half of their part at a time (plan/share.ts).
-  const isShared = threads > 1 && !hasEnd;
-  const step = isShared ? evenStep(wholePanels, 2 * threads * most) : most;
-  cut(0, wholePanels, rows > 1 || hasEnd ? step : wholePanels, true);
-  cut(wholePanels, panels, most, false);
+  // Threads share a range, and take at most half of their part at a time (plan/share.ts). Each end of a range is waited for, and
+  // the first copy takes longest, since the system gives the caller's array its memory then: others should have work meanwhile.
+  const stepOf = (count: number) => (threads > 1 && rows > 1 ? evenStep(count, 2 * threads * most) : most);
+  cut(0, wholePanels, rows > 1 || hasEnd ? stepOf(wholePanels) : wholePanels, true);
+  cut(wholePanels, panels, stepOf(panels - wholePanels), false);
   return ranges;
 }
 

@@ -193,7 +193,6 @@ export function cutsFor(read: { readonly count: number; readonly chunkMacs: numb
     product: (rows, panelMacs, panels, unit) =>
       chunkTable(rows, panelsOf(rows.total, panelMacs, panels, rowChunksOf(rows), unit) ?? uncut(panels)),
     depth: (blocks, blockMacs, panels) => cutDepth(blocks, blockMacs, panels, read.count, read.chunkMacs),
-    panels: (rows, macs, panels) => chunkTable({ total: 1, size: 1 }, panelsOf(rows, macs, panels) ?? uncut(panels)),
     joint(parts, panelMacs, unit = 1) {
       const cut = panelsOf(1, panelMacs, unitsOf(parts, unit), 1, unit);
       return cut && jointTable(parts, cut);

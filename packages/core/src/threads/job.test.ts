@@ -166,7 +166,7 @@ describe('jobs', () => {
         const [one, ruled] = [ONE_THREAD, rules].map((cuts) => {
           const cut = cuts.productRows(rows, K, panels);
           const tables = [cuts.rows(rows, K), cuts.decomposed(cut, K), cuts.product(cut, K, panels, 4)];
-          return [cut, ...tables, cuts.panels(rows, K, panels), cuts.isShared(rows, K), cuts.joint([panels, 1], K, 4)];
+          return [cut, ...tables, cuts.isShared(rows, K), cuts.joint([panels, 1], K, 4)];
         });
         expect(one).toEqual(ruled);
       }),

@@ -8,6 +8,23 @@ import { CHUNK_WORDS } from '../plan/cut.ts';
 /** Words per argument: it is their sum over 1, thread, first row, rows, first panel, panels. */
 export const ARG_WORDS = 6;
 
+export type Kernel = (...args: number[]) => void;
+
+/** A kernel whose chunks threads share. */
+export interface Shared {
+  readonly job: Job;
+  /** Its kernel, on the memory that the arena has now. */
+  find(): Kernel;
+  /** Goes on with each chunk, on the thread that has just computed it: its job has the same chunks, of one part. It goes on with nothing itself. */
+  readonly next?: Shared | undefined;
+}
+
+/** Runs a chunk on the calling thread. */
+export function runChunk({ job, find, next }: Shared, chunk: number): void {
+  find()(...job.argumentsOf(chunk));
+  if (next) runChunk(next, chunk);
+}
+
 export class Job {
   /**
    * Where each chunk lies, but instead of its part where the arguments of that begin; then the arguments: what a

@@ -27,6 +27,10 @@ export interface Layout {
   readonly chunks: number;
   readonly argCount: number;
   readonly job: number;
+  /** The same of the kernel that goes on with each chunk; 0 arguments: there is none. */
+  readonly next: number;
+  readonly nextCount: number;
+  readonly nextJob: number;
   /** Messages posted to each thread. */
   readonly mail: number;
   /** One word per chunk, see {@link DONE}. */
@@ -37,7 +41,8 @@ export interface Layout {
 }
 
 const JOB = 64;
-const MAIL = JOB + ARG_WORDS * MAX_ARGS * MAX_PARTS + CHUNK_WORDS * MAX_CHUNKS;
+const NEXT_JOB = JOB + ARG_WORDS * MAX_ARGS * MAX_PARTS + CHUNK_WORDS * MAX_CHUNKS;
+const MAIL = NEXT_JOB + ARG_WORDS * MAX_ARGS + CHUNK_WORDS * MAX_CHUNKS;
 
 /** Words that different threads write at the same time lie on different cache lines. */
 export const LAYOUT: Layout = {
@@ -50,6 +55,9 @@ export const LAYOUT: Layout = {
   chunks: 50,
   argCount: 51,
   job: JOB,
+  next: 52,
+  nextCount: 53,
+  nextJob: NEXT_JOB,
   mail: MAIL,
   flags: MAIL + MAX_THREADS,
   words: MAIL + MAX_THREADS + MAX_CHUNKS,

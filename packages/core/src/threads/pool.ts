@@ -190,13 +190,26 @@ export class ThreadPool {
    *
    * @param call runs a chunk on the calling thread
    * @param meanwhile what only the calling thread can do, beside the job: others begin without it
+   * @param next kernel that goes on with each chunk, and its job of the same chunks
    */
-  run(kernel: number, job: Job, threads: number, call: (chunk: number) => void, meanwhile?: () => void): JobEnd {
+  run(
+    kernel: number,
+    job: Job,
+    threads: number,
+    call: (chunk: number) => void,
+    meanwhile?: () => void,
+    next?: { readonly kernel: number; readonly job: Job },
+  ): JobEnd {
     const control = this.#control;
     const { ticket, done, flags } = LAYOUT;
     const { chunks } = job;
     control.set(job.words, LAYOUT.job);
     control[LAYOUT.argCount] = job.argCount;
+    if (next) {
+      control.set(next.job.words, LAYOUT.nextJob);
+      control[LAYOUT.next] = next.kernel;
+    }
+    control[LAYOUT.nextCount] = next ? next.job.argCount : 0;
     control[LAYOUT.chunks] = chunks;
     control[LAYOUT.kernel] = kernel;
     control[LAYOUT.threads] = threads;

@@ -2,9 +2,9 @@
 import type { Cuts } from '../plan/cut.ts';
 import { cutsFor } from '../plan/share.ts';
 import type { ThreadWorker } from './environment.ts';
-import type { Job } from './job.ts';
+import { type Kernel, runChunk, type Shared } from './job.ts';
 import { type AskEngine, type ThreadPool, threadPool } from './pool.ts';
-import type { Kernel, Team, ThreadReport, ThreadTask } from './team.ts';
+import type { Team, ThreadReport, ThreadTask } from './team.ts';
 import type { WorkerFactory } from './worker.ts';
 
 /** Starts what is missing of the workers and waits for them. */
@@ -63,22 +63,30 @@ class PooledTeam implements Team {
     return this.#pool?.lend(task) ?? [];
   }
 
-  run(find: () => Kernel, job: Job, leave: () => void, repeatable: boolean, meanwhile?: () => void): boolean {
-    const kernel = find();
-    const source = this.#kernels.get(kernel);
-    if (!this.#pool || !source) throw new Error('threads: the kernel was not installed.');
-    let number = this.#numbers.get(kernel);
-    if (number === undefined) this.#numbers.set(kernel, (number = this.#pool.install(...source)));
-    const call = (chunk: number) => kernel(...job.argumentsOf(chunk));
-    const { missing, lost } = this.#pool.run(number, job, this.count, call, meanwhile);
+  run(shared: Shared, leave: () => void, repeatable: boolean, meanwhile?: () => void): boolean {
+    const pool = this.#pool;
+    if (!pool) throw new Error('threads: the backend was disposed of.');
+    const { job, next } = shared;
+    const call = (chunk: number) => runChunk(shared, chunk);
+    const then = next && { kernel: this.#numberOf(pool, next.find()), job: next.job };
+    const { missing, lost } = pool.run(this.#numberOf(pool, shared.find()), job, this.count, call, meanwhile, then);
     if (missing.length === 0) return true;
     if (lost) {
       leave();
       if (!repeatable) return false;
     }
-    const rest = find();
-    for (const chunk of missing) rest(...job.argumentsOf(chunk));
+    for (const chunk of missing) call(chunk);
     return true;
+  }
+
+  /** By which workers know a kernel. They get it when a job first needs it. */
+  #numberOf(pool: ThreadPool, kernel: Kernel): number {
+    let number = this.#numbers.get(kernel);
+    if (number !== undefined) return number;
+    const source = this.#kernels.get(kernel);
+    if (!source) throw new Error('threads: the kernel was not installed.');
+    this.#numbers.set(kernel, (number = pool.install(...source)));
+    return number;
   }
 
   release(): void {

@@ -2,10 +2,8 @@
 import { type Cuts, MAX_THREADS, ONE_THREAD } from '../plan/cut.ts';
 import { relaxedProbe } from '../wasm/features.ts';
 import { automaticThreads, type ThreadWorker, whatIsMissing } from './environment.ts';
-import type { Job } from './job.ts';
+import { type Kernel, runChunk, type Shared } from './job.ts';
 import type { WorkerFactory } from './worker.ts';
-
-export type Kernel = (...args: number[]) => void;
 
 export interface ThreadOptions {
   /**
@@ -76,7 +74,6 @@ export interface Team {
   /**
    * Runs every chunk, even if workers die.
    *
-   * @param find the kernel, on the memory that the arena has now
    * @param leave moves the arena to another memory: called if a worker was lost that may still write to this one
    * @param repeatable may a chunk be computed twice? Not if the kernel changes what it reads
    * @param meanwhile work that only the calling thread can do, and that is independent of the kernel: done while others
@@ -84,7 +81,7 @@ export interface Team {
    * @returns false if a worker was lost in a chunk that may not be repeated: compute everything again that this kernel
    * reads
    */
-  run(find: () => Kernel, job: Job, leave: () => void, repeatable: boolean, meanwhile?: () => void): boolean;
+  run(shared: Shared, leave: () => void, repeatable: boolean, meanwhile?: () => void): boolean;
   /** Ends this backend's share of the pool; calling it again does nothing. */
   release(): void;
 }
@@ -94,9 +91,9 @@ const nothing = (): void => {};
 /** The calling thread alone. @param reason why, if more were asked for */
 export function oneThread(requested: number, reason?: string): Team {
   const report = { count: 1, requested, warnings: reason ? [reason] : [] };
-  const run: Team['run'] = (find, job, _leave, _repeatable, meanwhile) => {
+  const run: Team['run'] = (shared, _leave, _repeatable, meanwhile) => {
     meanwhile?.();
-    for (let chunk = 0; chunk < job.chunks; chunk++) find()(...job.argumentsOf(chunk));
+    for (let chunk = 0; chunk < shared.job.chunks; chunk++) runChunk(shared, chunk);
     return true;
   };
   return {

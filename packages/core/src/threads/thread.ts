@@ -81,9 +81,14 @@ function serve(argumentsOf: typeof chunkArguments): void {
           argumentsOf(control, layout.job, control[layout.argCount], index, slot, args);
           try {
             kernel.apply(null, args);
+            const count = control[layout.nextCount];
+            if (count > 0) {
+              argumentsOf(control, layout.nextJob, count, index, slot, args);
+              kernels[control[layout.next]]!.apply(null, args);
+            }
             flag = 1;
           } catch {
-            // a trap: the caller repeats the chunk and meets it where it can be thrown
+            // a trap, or it lacks the second kernel: the caller repeats the chunk and meets a trap where it can be thrown
           }
         }
         Atomics.store(control, layout.flags + chunk, flag);

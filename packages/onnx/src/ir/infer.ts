@@ -2,6 +2,7 @@
  * What is known of every value of a graph before it runs: types, sizes with symbols, and the elements of small constants and of
  * all that follows from them and from shapes.
  */
+import { UINT16 } from '../data-types.ts';
 import { OPERATORS } from '../ops/index.ts';
 import { NodeView, operatorName } from '../ops/operator.ts';
 import type { ValueInfo } from '../read/types.ts';
@@ -47,12 +48,13 @@ export function inferTypes(graph: Graph, nested?: InferNested): TypedGraph {
   /** Values whose sizes follow from declared ones and constants alone, by rules that ONNX Runtime has, too. */
   const firm = new Set([...infos.keys()]);
   for (const [node, view] of views) {
-    // An infinite scale gives NaN, which has no code. Only ONNX Runtime itself gives the codes that it gives.
+    // Infinite values become NaN, which has no code. Only ONNX Runtime itself gives the codes that it gives.
+    const most = infos.get(node.inputs[2]!)?.elemType === UINT16 ? 65535 : 1;
     if (
       node.opType === 'QuantizeLinear' &&
-      infos.get(node.inputs[1]!)?.data?.some((scale) => Math.abs(+scale) === 1 / 0)
+      infos.get(node.inputs[1]!)?.data?.some((scale) => Math.fround(Math.abs(+scale) * most) === 1 / 0)
     )
-      contradiction ??= `the scale '${node.inputs[1]}' of a QuantizeLinear is infinite`;
+      contradiction ??= `codes of the scale '${node.inputs[1]}' are infinite`;
     const made = nested?.(node, graph, infos, symbols);
     const isRuled =
       !made && node.inputs.every((name) => name === '' || firm.has(name)) && followsFromSizes(graph, node);

@@ -1,6 +1,6 @@
 /** A kernel call with its arguments, run any number of times: on one thread, or in chunks on all of them. */
 import type { KernelCall } from '../../kernel-spec.ts';
-import { Job } from '../../threads/job.ts';
+import { Job, type Shared } from '../../threads/job.ts';
 import type { Kernel } from './kernels.ts';
 import type { Runtime } from './runtime.ts';
 import type { TrialShape } from './stream-trial.ts';
@@ -12,14 +12,15 @@ export interface Rivals {
   readonly calls: readonly KernelCall[];
 }
 
-export class BoundKernel {
-  readonly #job: Job;
+export class BoundKernel implements Shared {
+  readonly job: Job;
+  readonly next: BoundKernel | undefined;
   readonly #runtime: Runtime;
   #call: KernelCall;
   #kernel: Kernel | undefined;
   /** Of the memory that `#kernel` works on. */
   #generation = -1;
-  readonly #find = (): Kernel => this.#current();
+  readonly find = (): Kernel => this.#current();
   /** Until the fastest one is known. */
   #rivals: Rivals | undefined;
 
@@ -27,6 +28,7 @@ export class BoundKernel {
    * @param chunks table of where they lie, see plan/cut.ts
    * @param parts arguments of each part that chunks are of, where they are more than one
    * @param rivals of the kernel that it begins with
+   * @param next goes on with each chunk, and is placed and run with this one; of the same chunks
    */
   constructor(
     runtime: Runtime,
@@ -34,10 +36,12 @@ export class BoundKernel {
     chunks: Int32Array,
     parts: readonly KernelCall['args'][] = [call.args],
     rivals?: Rivals,
+    next?: BoundKernel,
   ) {
     this.#runtime = runtime;
     this.#call = call;
-    this.#job = new Job(parts, chunks);
+    this.job = new Job(parts, chunks);
+    this.next = next;
     this.#rivals = rivals;
   }
 
@@ -47,12 +51,13 @@ export class BoundKernel {
 
   /** Do threads share it? */
   get isShared(): boolean {
-    return this.#job.chunks > 1;
+    return this.job.chunks > 1;
   }
 
   /** Says where everything of a part lies. @param addresses by operand */
   place(addresses: readonly number[], scratch?: number, part?: number): void {
-    this.#job.place(addresses, scratch, part);
+    this.job.place(addresses, scratch, part);
+    this.next?.place(addresses);
   }
 
   /**
@@ -84,10 +89,11 @@ export class BoundKernel {
   }
 
   #run(repeatable: boolean, meanwhile?: () => void): boolean {
-    const job = this.#job;
-    if (job.chunks > 1) return this.#runtime.team.run(this.#find, job, this.#runtime.leave, repeatable, meanwhile);
+    const { job } = this;
+    if (job.chunks > 1) return this.#runtime.team.run(this, this.#runtime.leave, repeatable, meanwhile);
     meanwhile?.();
     if (job.chunks === 1) this.#current()(...job.whole);
+    this.next?.run(true);
     return true;
   }
 

@@ -134,7 +134,7 @@ export class ProductCall {
         widen,
         ...products.flatMap(({ decompose, ranges }) => [
           decompose,
-          ...ranges.flatMap(({ gemm, sums, end, narrow }) => [gemm, ...sums, end, narrow]),
+          ...ranges.flatMap(({ gemm, sums, end, narrow }) => [gemm, gemm.next, ...sums, end, narrow]),
         ]),
       ])
       .filter((kernel) => kernel !== undefined);

@@ -37,9 +37,9 @@ export type Places = number[];
 const at = (place: keyof typeof PLACES, more?: Omit<Arg, 'operand'>): Arg => ({ operand: PLACES[place], ...more });
 /** Bytes of a panel's columns in a row of f32. */
 const COLUMNS = 4 * PANEL;
-/** Of an operand that may be absent: 0, then. */
-const optional = (place: keyof typeof PLACES, isThere: boolean): Arg | number =>
-  isThere ? at(place, { perPanel: COLUMNS }) : 0;
+/** Of an operand that may be absent: 0, then. @param perRow bytes from row to row; `undefined`: it is absent */
+const optional = (place: keyof typeof PLACES, perRow: number | undefined): Arg | number =>
+  perRow === undefined ? 0 : at(place, { perRow, perPanel: COLUMNS });
 
 /** Half precision to f32. */
 export const widenCall = (type: HalfType, count: number): KernelCall =>
@@ -82,7 +82,7 @@ export function gemmCall(
     xScale: at('scales', { perRow: row.scales }),
     w: at('w'),
     wScale: at('channelScales', { perPanel: COLUMNS }),
-    bias: optional('bias', hasBias),
+    bias: optional('bias', hasBias ? 0 : undefined),
     y: at('y', { perRow: yStride, perPanel: COLUMNS }),
     yStride,
     scratch: at('widened', { perThread: SCRATCH_BYTES }),
@@ -128,18 +128,17 @@ export interface EndStrides {
 /** @param residual where the residual lies */
 export const endCall = (
   activation: ActivationId | undefined,
-  rows: number,
   strides: EndStrides,
   residual: 'residual' | 'partials' | 'bias' = 'residual',
 ): KernelCall =>
   kernelCall(endSpec, activation, {
-    y: at('y', { perPanel: COLUMNS }),
+    y: at('y', { perRow: strides.y, perPanel: COLUMNS }),
     yStride: strides.y,
-    multiply: optional('multiply', strides.multiply !== undefined),
+    multiply: optional('multiply', strides.multiply),
     multiplyStride: strides.multiply ?? 0,
-    residual: optional(residual, strides.residual !== undefined),
+    residual: optional(residual, strides.residual),
     residualStride: strides.residual ?? 0,
-    M: rows,
+    M: { rows: 1 },
     vectors: { panels: PANEL / 4 },
   });
 

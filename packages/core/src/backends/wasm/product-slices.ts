@@ -31,6 +31,7 @@ export interface BoundRange extends ColumnRange {
   /** Where K was cut: what adds up the partial sums, and their bytes. */
   readonly sums: readonly BoundKernel[];
   readonly partialBytes: number;
+  /** Of one row, which may wait for partial sums or for other matrices. Of several rows, it goes on with each chunk of `gemm`. */
   readonly end: BoundKernel | undefined;
   /** Writes y from scratch to `out`, or converts it before it is copied from there. */
   readonly narrow: BoundKernel | undefined;
@@ -171,18 +172,18 @@ function bindRanges(
     const parts = depth && deepParts(options, layout, row, depth.first);
     const sum = (residual: 'partials' | 'bias', count: number) => {
       const strides = { y: 0, multiply: undefined, residual: staged };
-      return new BoundKernel(runtime, endCall(undefined, count, strides, residual), whole(1, panels));
+      return new BoundKernel(runtime, endCall(undefined, strides, residual), whole(count, panels));
     };
+    const endCuts = rows > 1 ? chunks : cuts.product(cut, PANEL * END_MACS, panels);
+    const end = hasEnd ? new BoundKernel(runtime, endCall(activation, strides), endCuts) : undefined;
     return {
       ...range,
       call,
-      gemm: new BoundKernel(runtime, call, chunks, parts, rivals),
+      gemm: new BoundKernel(runtime, call, chunks, parts, rivals, rows > 1 ? end : undefined),
       parts: parts ? [0, 1, 2] : [0],
       sums: depth ? [sum('partials', depth.rest), ...(bias.mode > 0 ? [sum('bias', 1)] : [])] : [],
       partialBytes: depth ? staged * depth.rest : 0,
-      end: hasEnd
-        ? new BoundKernel(runtime, endCall(activation, rows, strides), cuts.panels(rows, PANEL * END_MACS, panels))
-        : undefined,
+      end: rows > 1 ? undefined : end,
       narrow: isCopied ? undefined : new BoundKernel(runtime, narrowCall(outType, rows, width, y, outStride), whole()),
     };
   };
