@@ -439,7 +439,6 @@ export interface ThreadReport {
 export interface ThreadWorker {
     postMessage(message: unknown): void;
     terminate(): unknown;
-    ref?(): void;
     unref?(): void;
 }
 
@@ -458,7 +457,7 @@ export declare class WasmBackend implements Backend, Device<ArenaHandle, Prepare
     readonly arena: Arena;
     constructor(options?: WasmOptions, team?: Team);
     wake(): void;
-    lend(task: ThreadTask): readonly ThreadWorker[];
+    lend(task: ThreadTask): number;
     get threads(): ThreadReport;
     prepare(weights: QuantizedWeights): PreparedWeights;
     adopt(shape: PackedShape, handle: ArenaHandle, release?: () => void): PreparedWeights;
@@ -798,13 +797,6 @@ export interface ThreadTask {
     readonly most: number;
     given(i: number): unknown;
     ended(i: number): void;
-}
-
-export interface ThreadWorker {
-    postMessage(message: unknown): void;
-    terminate(): unknown;
-    ref?(): void;
-    unref?(): void;
 }
 
 export interface WeightRows extends Omit<PackedShape, 'version'> {

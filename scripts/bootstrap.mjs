@@ -111,7 +111,7 @@ function install() {
     rmSync(join(root, 'node_modules'), { recursive: true, force: true });
   const pnpm = pnpmPath();
   console.log('Installing the packages of the lockfile …');
-  run(hostNode, [pnpm, 'install', '--frozen-lockfile', '--reporter=append-only', '--loglevel=warn'], {
+  run(hostNode, [pnpm, 'install', '--frozen-lockfile', '--reporter=append-only', '--loglevel=error'], {
     env: { ...process.env, npm_config_loglevel: undefined },
   });
   writeFileSync(stamp, key);
@@ -124,7 +124,7 @@ function installPeers(folder) {
   const key = readFileSync(join(directory, 'pnpm-lock.yaml'), 'utf8');
   if (existsSync(stamp) && readFileSync(stamp, 'utf8') === key) return;
   console.log('Installing the engines to compare with (about 50 MB) …');
-  const options = ['--dir', directory, '--frozen-lockfile', '--reporter=append-only', '--loglevel=warn'];
+  const options = ['--dir', directory, '--frozen-lockfile', '--reporter=append-only', '--loglevel=error'];
   run(hostNode, [pnpmPath(), ...options, 'install'], { env: { ...process.env, npm_config_loglevel: undefined } });
   writeFileSync(stamp, key);
 }

@@ -158,7 +158,8 @@ async function showLayers(): Promise<void> {
       'dim',
       `
 Medians of ${LAYER_ROUNDS} interleaved rounds, ± half the distance of the quartiles. The results were compared first: |y − y'| / |y'| is at most
-${difference.toExponential(1)}. Limit: min(peak of i32x4.dot_i16x8_s, read bandwidth ÷ bytes per multiply-accumulate), measured in the same rounds.`,
+${difference.toExponential(1)}. Limit: min(peak of i32x4.dot_i16x8_s, read bandwidth ÷ bytes per multiply-accumulate), measured in the same rounds;
+CPUs that multiply 8 bits faster than 16 (AVX-VNNI, ARM) can go beyond it.`,
     ),
   );
 }

@@ -65,6 +65,29 @@ const claimed = external(
   chain,
   layers.flatMap(({ initializers }) => initializers),
 );
+/** With norms and biases, which the file ends with. */
+const vector = (name: string, seed: number): TensorSpec => ({
+  name,
+  dtype: 'float32',
+  dims: [H],
+  data: gaussian(random(seed), H),
+});
+const normed = external(
+  layers.flatMap((layer, i): NodeSpec[] => [
+    {
+      opType: 'SimplifiedLayerNormalization',
+      inputs: [i ? `h${i}` : 'x', `norm${i}`],
+      outputs: [`n${i}`],
+      attributes: { axis: { int: -1 }, epsilon: { float: 1e-6 } },
+    },
+    layer.node(`n${i}`, `p${i}`),
+    { opType: 'Add', inputs: [`p${i}`, `bias${i}`], outputs: [i + 1 < LAYERS ? `h${i + 1}` : 'y'] },
+  ]),
+  [
+    ...layers.flatMap(({ initializers }) => initializers),
+    ...layers.flatMap((_, i) => [vector(`norm${i}`, 40 + i), vector(`bias${i}`, 60 + i)]),
+  ],
+);
 /** The last layer's file part comes first. */
 const reversed = external(
   chain,
@@ -119,7 +142,7 @@ const experts = external(
     scales('fc2_scales', 128, H, 2),
   ],
 );
-const files = { claimed, reversed, cut, shared, whole, experts };
+const files = { claimed, normed, reversed, cut, shared, whole, experts };
 /** In one file each, which takes more than one piece. */
 const large: TensorSpec = { name: 'b', dtype: 'float32', dims: [1024, H], data: gaussian(random(3), 1024 * H) };
 const io = {
@@ -226,8 +249,8 @@ describe('external data behind a URL', () => {
     await reference.release();
   });
 
-  it('is packed before all of it is there', async () => {
-    pause = { at: Math.floor(claimed.data.byteLength / 2), next: 'waits' };
+  it.each(['claimed', 'normed'] as const)('is packed before all of it is there: %s', async (name) => {
+    pause = { at: Math.floor(files[name].data.byteLength / 2), next: 'waits' };
     const { release } = ArrivingSource.prototype;
     // The second half is sent when something of the first half is packed.
     const spy = vi.spyOn(ArrivingSource.prototype, 'release').mockImplementation(function (
@@ -238,7 +261,7 @@ describe('external data behind a URL', () => {
       goOn();
       goOn = () => {};
     });
-    const s = await session(`${base}/claimed/model.onnx`);
+    const s = await session(`${base}/${name}/model.onnx`, { name: 'msd', stallTimeoutMs: 20_000 });
     expect(spy).toHaveBeenCalledTimes(2 * LAYERS);
     await s.release();
     spy.mockRestore();

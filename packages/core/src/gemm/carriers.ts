@@ -59,6 +59,8 @@ export interface Carrier {
   readonly words: 1 | 2;
   /** Operands that codes are split into: word i of x meets operand i, or all words the only one. */
   readonly operands: 1 | 2;
+  /** Operands are eight bytes of two columns, words 64 bits, and an accumulator has two parts of a sum for each column. */
+  readonly quads?: true | undefined;
   /** Accumulators of an output: one for each word, or one in all. */
   readonly sums: 1 | 2;
   /** Does the head of a widened block hold negated zero codes (i32) after its scales? */
@@ -89,6 +91,8 @@ export interface Reading {
   readonly widen: boolean;
   /** Several rows share them, one panel after the other, and what can be added up of x beforehand is (`timesSums`). */
   readonly shared?: boolean;
+  /** See `quads` of gemm/options.ts. */
+  readonly quads?: true | undefined;
   /** They do so in turns of one step: in a loop for each operand where there are two. */
   readonly apart: boolean;
   /** No register is left for a mask then: 16 columns. */
@@ -102,7 +106,7 @@ export const carrierOf = (
   reading: Reading,
 ): Carrier => (options.id === 'i16' ? i16(format, variant, reading) : i8(options, format, variant, reading));
 
-function i16(format: WeightFormat, variant: WeightVariant, { widen, crowded, shared }: Reading): Carrier {
+function i16(format: WeightFormat, variant: WeightVariant, { widen, crowded, shared, quads }: Reading): Carrier {
   const { storedZeroPoints } = variant;
   // Blocks of 16 have no Σq of their own.
   const exact = widen || !fitsI8(variant);
@@ -110,8 +114,9 @@ function i16(format: WeightFormat, variant: WeightVariant, { widen, crowded, sha
   return {
     name: 'i16',
     stepK: widen ? 2 : 4,
-    words: widen ? 1 : 2,
-    operands: widen ? 1 : 2,
+    words: widen || quads ? 1 : 2,
+    operands: widen || quads ? 1 : 2,
+    quads,
     sums: 1,
     widensZeroCodes: false,
     surplus,
@@ -136,10 +141,11 @@ function i16(format: WeightFormat, variant: WeightVariant, { widen, crowded, sha
       const sums = nestedSums(f, format, codes, variant, { surplus });
       return {
         shift: exact ? NO_SHIFT : sums.shift,
-        timesSums: 0,
+        timesSums: quads ? codes.zeroCode : 0,
         block(at) {
           if (widen) return { groups: asTheyAre };
           if (exact) return { groups: weights(at) };
+          if (quads) return { groups: asTheyAre, start: (sum) => eachGroup(() => sum) };
           return { groups: codes.groups, start: sums.start(at) };
         },
         integers: (acc) => (exact ? acc.map(([sum]) => sum as V128) : sums.apart(acc.map(([sum]) => sum as V128))),

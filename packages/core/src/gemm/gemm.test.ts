@@ -9,11 +9,12 @@ import { PANEL } from '../formats/format.ts';
 import { packedLayout } from '../formats/layout.ts';
 import { packInto } from '../formats/pack.ts';
 import { msdMatmul } from '../msd-matmul.ts';
+import { gemmShapeFor } from '../plan/choose.ts';
 import { Module } from '../wasm/emitter.ts';
 import { relaxedDot } from '../wasm/features.ts';
 import { type CarrierOptions, I16, operandsOf } from './carriers.ts';
 import { gemmKernel } from './gemm.wasm.ts';
-import { type GemmOptions, gemmId, SCRATCH_BYTES } from './options.ts';
+import { type GemmOptions, gemmId, QUAD_ROWS, SCRATCH_BYTES } from './options.ts';
 import { everyCarrier, everyVariant, gemmOptions, gemmSpec, gemmVariants, unrolls } from './registry.ts';
 
 const registered = [...gemmVariants()];
@@ -28,6 +29,9 @@ function otherTiles(): GemmOptions[] {
     ...[2, 4].map((streams) => ({ format, variant, widen: false, tileM: 1, streams, abreast: 2 }) as GemmOptions),
     ...(format.bits > 2 && !variant.storedZeroPoints ? unrolls : []).flatMap((kUnroll) =>
       [2, 3, 4].map((tileM) => ({ format, variant, widen: false, tileM, tileN: 8, kUnroll }) as GemmOptions),
+    ),
+    ...(format.bits === 8 && !variant.storedZeroPoints && (variant.blockSize ?? 32) >= 32 ? ([4, 8] as const) : []).map(
+      (tileN) => ({ format, variant, widen: false, tileM: 3, tileN, quads: true }) as GemmOptions,
     ),
     ...[
       [1, 16],
@@ -182,6 +186,13 @@ describe('gemm kernels', () => {
       ...kernelHashes(gemmSpec, gemmVariants, 14_500),
       ...kernelHashes(decomposeSpec, decomposeVariants),
     ]).toMatchSnapshot();
+  });
+
+  it('that copy rows to scratch have room for all that a call has', () => {
+    expect(gemmShapeFor(QUAD_ROWS)).toBe('gemm');
+    expect(registered.filter(({ quads }) => quads).length).toBeGreaterThan(0);
+    for (const { quads } of registered.filter(({ tileM, widen }) => widen || tileM === 1))
+      expect(quads).toBeUndefined();
   });
 
   it('can be emitted for shared memory', () => {

@@ -19,7 +19,7 @@
  * wScale  f32 [N]        of the first panel in the range; read only if per channel
  * bias    f32 [N]        of the first panel in the range; 0 = none. Read to the end of the last panel
  * y       f32 [M,…]      of the first panel in the range; rows yStride bytes apart; whole panels are written
- * scratch                SCRATCH_BYTES, for at most MOST_ROWS rows; used if `widen`, or by several rows of i8
+ * scratch                SCRATCH_BYTES, for at most MOST_ROWS rows; used if `widen`, by several rows of i8, or with `quads` (QUAD_ROWS)
  * panels, first, count   all panels of the matrix, and the range to compute: [first, first + count)
  *
  * streams = s    the range is cut into s parts, and a tile goes through one panel of each in turns. Weights are read
@@ -28,6 +28,9 @@
  * widen = false  every tile unpacks the weights in registers: M = 1 and small M, and bytes that a carrier takes as they are
  * widen = true   16 rows x 256 k are unpacked into `scratch` (it stays in L1) once, then serve all rows of x. So do sums of x
  *                that i8 tiles start from, added up once per K-block and not by each tile: one component +12 %, two +4 %
+ *
+ * quads          the load itself widens bytes, in the order that the four k of a packed step have: x is put into that order once per K-block. No
+ *                masks, no shifts, no second pass over the weights
  */
 import { K_BLOCK, K_STEP, PANEL, stepBytes, stepVectors } from '../formats/format.ts';
 import { chunkLength, headSize, scaleBytes } from '../formats/layout.ts';
@@ -48,7 +51,7 @@ export function gemmKernel(module: Module, options: GemmOptions): void {
   const reading = readingOf(options);
   const carrier = carrierOf(options.carrier ?? I16, format, variant, reading);
   const { stepK, words } = carrier;
-  const bytesPerK = (4 / stepK) * words;
+  const bytesPerK = reading.quads ? 2 : (4 / stepK) * words;
   const xRow = K_BLOCK * bytesPerK;
   const packed = { head: headSize(variant), step: stepBytes(format) }; // bytes, of 4 k
   const widenedHead = { scales: blockwise ? 4 * tileN : 0, zeroCodes: carrier.widensZeroCodes ? 4 * tileN : 0 };
@@ -60,6 +63,7 @@ export function gemmKernel(module: Module, options: GemmOptions): void {
   module.func(gemmId(options), i32Params(GEMM_ARGS), (f, p) => {
     const sumsRow = f.let(i32.shrU(p.K, 3));
     const { block: readerOf, shift, integers, widening, timesSums } = carrier.open(f, tileN / 4);
+    const quadsAt = reading.quads ? p.scratch : undefined;
     const startsAt = timesSums ? f.let(i32.add(p.scratch, WIDENED_BYTES)) : undefined;
     const packedScales = blockwise ? scaleKinds[variant.scale].reader(f) : undefined;
     const scalesOf = widen || !packedScales ? (head: I32, g: number) => v128.load(head, 16 * g) : packedScales;
@@ -83,15 +87,21 @@ export function gemmKernel(module: Module, options: GemmOptions): void {
       };
       const panels = (apart: readonly I32[]) => {
         if (widen) widenPanel(w, kCount);
-        const at = { x: f.let(p.x), xSums: f.let(startsAt ?? p.xSums), xScale: f.let(p.xScale), y: f.let(panel.y) };
+        const at = {
+          x: f.let(quadsAt ?? p.x),
+          xSums: f.let(startsAt ?? p.xSums),
+          xScale: f.let(p.xScale),
+          y: f.let(panel.y),
+        };
         const rowsLeft = f.let(p.M);
-        for (const rows of rowTiles(tileM)) {
+        for (const rows of reading.quads ? range(tileM).map((i) => tileM - i) : rowTiles(tileM)) {
           f.repeat(i32.divU(rowsLeft, rows), () => rowsTimesPanels(rows, apart, at));
           if (rows > 1) rowsLeft.set(i32.remU(rowsLeft, rows));
         }
         skip(1);
       };
       if (startsAt) startRows(startsAt, kCount, timesSums);
+      if (quadsAt) rowsInQuads(quadsAt);
       if (streams > 1) {
         const part = f.let(i32.divU(p.count, streams));
         const apart = range(streams).map((i) => f.let(i32.mul(part, i)));
@@ -114,7 +124,7 @@ export function gemmKernel(module: Module, options: GemmOptions): void {
         const vectors = tileColumns / 4;
         const share = tileColumns / PANEL;
         const stepPart = stepBytes(format) * share;
-        const loads = widen ? vectors : stepPart / 16;
+        const loads = widen ? vectors : stepPart / (reading.quads ? 8 : 16);
         const tiles = apart.map((distance) => ({
           panel: f.let(widen ? p.scratch : distance === HERE ? w : i32.add(w, i32.mul(panelBytes, distance))),
           columns: {
@@ -275,6 +285,18 @@ export function gemmKernel(module: Module, options: GemmOptions): void {
         advance(at, 4);
       });
       return f.let(i32x4.splat(sum));
+    }
+
+    /** to = the rows of x in this K-block, the four k of each quad in the order of a packed step: 0, 2, 1, 3. */
+    function rowsInQuads(to: I32) {
+      const [from, into] = [f.let(p.x), f.let(to)];
+      f.repeat(i32.mul(p.M, xRow / 16), () => {
+        const x = f.let(v128.load(from));
+        const lanes = [0, 2, 1, 3, 4, 6, 5, 7].flatMap((lane) => [2 * lane, 2 * lane + 1]);
+        f.storeV128(into, v128.shuffle(x, x, lanes));
+        advance(from, 16);
+        advance(into, 16);
+      });
     }
 
     /** starts = Σx of each row's chunks in this K-block, i32 [M, K_BLOCK / chunk], times `factor`. */

@@ -42,6 +42,7 @@ export function gemmOptions(
   // One step per turn is best everywhere; longer turns serialise on V8 11 and 12 (Node 20, 22).
   if (shape === 'gemv') return { ...common, widen: false, tileM: 1, ...streamsFor(common, kUnroll) };
   const isSplit = splitsPanels(format, variant);
+  if (kUnroll === 1 && takesQuads(shape, common)) return { ...rows, ...QUADS };
   // Bytes take one operation per vector to unpack, and a pass that only widens waits for memory.
   const isDirect = shape === 'smallM' || (shape === 'midM' && format.bits === 8 && kUnroll > 1);
   const widen = format.table || !isDirect;
@@ -128,9 +129,10 @@ export function tileCandidates(
         ...([2, 4, 8] as const).map((streams) => direct(1, kUnroll, streams, 2)),
       ];
     const widened = WIDENED.map(([tileM, tileN]) => ({ ...common, widen: true, tileM, tileN, kUnroll }));
-    const narrow = (tileM: number) => ({ ...direct(tileM, kUnroll), tileN: 8 }) as const;
+    const narrow = (tileM: number): GemmOptions => ({ ...direct(tileM, kUnroll), tileN: 8 });
     if (shape === 'gemm') return takesBytes(common) ? [...[3, 6].map(narrow), ...widened] : widened;
     const split = splitsPanels(format, variant) ? [3, 4].map(narrow) : [];
+    if (kUnroll === 1 && carrier.id === 'i16' && takesQuads(shape, common)) split.push({ ...common, ...QUADS });
     return [...[1, 2, 3].map((tileM) => direct(tileM, kUnroll)), ...split, ...widened];
   });
 }
@@ -145,6 +147,14 @@ const WIDENED = [
   [6, 8],
   [8, 8], // 16 accumulators: for CPUs with 32 vector registers (ARM)
 ] as const;
+
+/** For engines that have no registers for masks. The parts of a sum are put together once per chunk, which has to be long for that. */
+const takesQuads = (shape: GemmShape, { format, variant, activationBlock }: TileOptions): boolean =>
+  format.bits === 8 &&
+  splitsPanels(format, variant) &&
+  shape !== 'gemm' &&
+  chunkLength(format, variant.blockSize, activationBlock) >= (shape === 'smallM' ? 2 * K_STEP : K_BLOCK);
+const QUADS = { widen: false, tileM: 4, tileN: 4, quads: true } as const;
 
 /** All variants that kernels are specialised for: one per block span, with and without stored zero points. */
 export function everyVariant(): { format: WeightFormat; variant: WeightVariant }[] {

@@ -15,7 +15,7 @@ import { advance, once, range, tile as tileOf } from '../wasm/loops.ts';
 import type { BlockReader, Carrier, OpenCarrier } from './carriers.ts';
 
 export interface Tile
-  extends Pick<Carrier, 'stepK' | 'words' | 'operands' | 'sums' | 'surplus' | 'dot'>,
+  extends Pick<Carrier, 'stepK' | 'words' | 'operands' | 'quads' | 'sums' | 'surplus' | 'dot'>,
     Pick<OpenCarrier, 'integers'> {
   /** Groups of four columns. */
   readonly vectors: number;
@@ -66,16 +66,31 @@ export function tileProducts(
   panels: readonly TilePanel[],
   { x, apart: far, steps, first, inTurns, start }: TileChunk,
 ): (() => V128[][])[] {
-  const { stepK, words, operands, sums, surplus, dot, integers, vectors, loads, stepBytes, kUnroll, abreast, apart } =
-    tile;
+  const {
+    stepK,
+    words,
+    operands,
+    quads,
+    sums,
+    surplus,
+    dot,
+    integers,
+    vectors,
+    loads,
+    stepBytes,
+    kUnroll,
+    abreast,
+    apart,
+  } = tile;
   const wordsOf = (operand: number) => (operands === 1 ? range(words) : [operand]);
   const sumOf = (word: number) => (sums === 1 ? 0 : word);
   const firstLoad = (first / vectors) * loads;
+  const [loadOf, loadBytes] = quads ? [v128.load8x8U, 8] : [v128.load, 16];
+  const splat = quads ? v128.load64Splat : v128.load32Splat;
   const groupsOf = ({ reader, weights }: TilePanel, u: number, v: number) =>
-    reader.groups(f.let(v128.load(weights, stepBytes * u + 16 * (firstLoad + v))), firstLoad + v);
-  const [stepBytesOfX, wordBytes] = far ? [4, far] : [4 * words, 4];
-  const activations = (row: I32, u: number, word: number) =>
-    f.let(v128.load32Splat(row, stepBytesOfX * u + wordBytes * word));
+    reader.groups(f.let(loadOf(weights, stepBytes * u + loadBytes * (firstLoad + v))), firstLoad + v);
+  const [stepBytesOfX, wordBytes] = quads ? [8, 0] : far ? [4, far] : [4 * words, 4];
+  const activations = (row: I32, u: number, word: number) => f.let(splat(row, stepBytesOfX * u + wordBytes * word));
   /** One row: its activations stay in registers, each vector of weights is loaded right before its products. */
   const ofRow = (side: readonly TilePanel[], row: I32, u: number, use: readonly Use[]) => {
     const a = range(words).map((word) => activations(row, u, word));
@@ -117,7 +132,19 @@ export function tileProducts(
     for (const row of x) advance(row, stepBytesOfX * kUnroll);
     for (const { weights } of side) advance(weights, stepBytes * kUnroll);
   };
-  const accumulators = () => tileOf(x.length, vectors, (): Local<'v128'>[] => []);
+  const accumulators = () => tileOf(x.length, quads ? loads : vectors, (): Local<'v128'>[] => []);
+  /** Sums of four columns from two accumulators of quads. */
+  const joined = (acc: readonly (readonly V128[])[], t: number, i: number) =>
+    range(vectors).map((g) => {
+      const [[a], [b]] = acc.slice(2 * g);
+      const part = (first: number) =>
+        v128.shuffle(
+          a,
+          b,
+          range(16).map((byte) => 8 * (byte >> 2) + (byte & 3) + first),
+        );
+      return [i32x4.sub(i32x4.add(part(0), part(4)), from(t, i, g, 0)!)];
+    });
   const from = (t: number, i: number, g: number, sum: number) =>
     sum === sums - 1 ? start(t, i, first + g) : undefined;
   /** Adds to a sum, or starts it if there is none yet. */
@@ -126,6 +153,7 @@ export function tileProducts(
     (a, w, i, g, sum) => {
       const known = acc[i][g][sum];
       if (known) known.set(dot(a, w, known));
+      else if (quads) acc[i][g][sum] = f.let(dot(a, w));
       else {
         const start = from(t, i, g, sum);
         acc[i][g][sum] = f.let(start && surplus ? i32x4.sub(dot(a, w), start) : dot(a, w, start));
@@ -158,7 +186,7 @@ export function tileProducts(
         } else begin(ofSide(side), row);
         return acc;
       });
-      return side.map((_, j) => () => whole()[j].map(integers));
+      return side.map((t, j) => () => whole()[j].map((acc, i) => integers(quads ? joined(acc, t, i) : acc)));
     });
 
   const all = panels.map((_, t) =>

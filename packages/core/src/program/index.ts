@@ -25,7 +25,6 @@ export type {
 } from '../backends/device.ts';
 export { roundHalfEven } from '../numbers.ts';
 export { byteLength, byteSize, elementCount } from '../ops/op.ts';
-export type { ThreadWorker } from '../threads/environment.ts';
 export type { ThreadTask } from '../threads/team.ts';
 export { askEngine } from '../wasm/features.ts';
 export { packKernels } from './pack-kernels.ts';

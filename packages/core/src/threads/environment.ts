@@ -4,7 +4,6 @@
 export interface ThreadWorker {
   postMessage(message: unknown): void;
   terminate(): unknown;
-  ref?(): void;
   unref?(): void;
 }
 

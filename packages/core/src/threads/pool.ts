@@ -160,14 +160,14 @@ export class ThreadPool {
     return kernel;
   }
 
-  /** Gives workers something else to do than chunks. @returns those that have it */
-  lend({ code, most, given, ended }: ThreadTask): readonly ThreadWorker[] {
+  /** Gives workers something else to do than chunks. @returns how many have it */
+  lend({ code, most, given, ended }: ThreadTask): number {
     const free = this.#threads.filter(({ state }) => state === 'ready').slice(0, most);
-    return free.map((thread, i) => {
+    free.forEach((thread, i) => {
       thread.tasks.push(() => ended(i));
       this.#post(thread, { task: code, given: given(i) });
-      return thread.worker!;
     });
+    return free.length;
   }
 
   /** Drops kernels that will not be called any more, and with them the memory that they worked on. */

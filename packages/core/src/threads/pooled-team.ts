@@ -1,7 +1,6 @@
 /** A backend's share of the pool: its number of threads, and its kernels there. */
 import type { Cuts } from '../plan/cut.ts';
 import { cutsFor } from '../plan/share.ts';
-import type { ThreadWorker } from './environment.ts';
 import { type Kernel, runChunk, type Shared } from './job.ts';
 import { type AskEngine, type ThreadPool, threadPool } from './pool.ts';
 import type { Team, ThreadReport, ThreadTask } from './team.ts';
@@ -58,9 +57,9 @@ class PooledTeam implements Team {
     this.#kernels.clear();
   }
 
-  lend(task: ThreadTask): readonly ThreadWorker[] {
+  lend(task: ThreadTask): number {
     this.#hasLent = true;
-    return this.#pool?.lend(task) ?? [];
+    return this.#pool?.lend(task) ?? 0;
   }
 
   run(shared: Shared, leave: () => void, repeatable: boolean, meanwhile?: () => void): boolean {

@@ -1,7 +1,7 @@
 /** The threads of a backend: the calling one alone, or a share of the pool, whose code is then loaded. */
 import { type Cuts, MAX_THREADS, ONE_THREAD } from '../plan/cut.ts';
 import { relaxedProbe } from '../wasm/features.ts';
-import { automaticThreads, type ThreadWorker, whatIsMissing } from './environment.ts';
+import { automaticThreads, whatIsMissing } from './environment.ts';
 import { type Kernel, runChunk, type Shared } from './job.ts';
 import type { WorkerFactory } from './worker.ts';
 
@@ -69,8 +69,8 @@ export interface Team {
   install(kernel: Kernel, id: string, module: WebAssembly.Module, memory: WebAssembly.Memory): void;
   /** Drops all kernels, and with them the memory that they worked on. */
   forget(): void;
-  /** Gives workers something else to do. @returns those that have it, in their order */
-  lend(task: ThreadTask): readonly ThreadWorker[];
+  /** Gives workers something else to do. @returns how many have it */
+  lend(task: ThreadTask): number;
   /**
    * Runs every chunk, even if workers die.
    *
@@ -104,7 +104,7 @@ export function oneThread(requested: number, reason?: string): Team {
     wake: nothing,
     install: nothing,
     forget: nothing,
-    lend: () => [],
+    lend: () => 0,
     run,
     release: nothing,
   };

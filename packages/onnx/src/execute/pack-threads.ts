@@ -5,7 +5,7 @@
  * there. The main thread packs, too, once it has nothing else to do, and whatever the threads leave.
  */
 import type { ArenaHandle, WasmBackend } from '@msd/core';
-import type { PackKernels, PackRecipe, PackRecipes, ReservedRows, ThreadTask, ThreadWorker } from '@msd/core/program';
+import type { PackKernels, PackRecipe, PackRecipes, ReservedRows, ThreadTask } from '@msd/core/program';
 import { builtin } from '../read/builtin.ts';
 import type { ModelRecord } from '../read/model.ts';
 import type { ByteRange } from '../read/source.ts';
@@ -38,11 +38,14 @@ export interface Packing {
   /** `tensorRange`, handed over: this module, for Node alone, shares no code with what pages load. */
   rangeOf(tensor: TensorRef): ByteRange | undefined;
   /** Lends threads of the backend: those are there already. */
-  lend(task: ThreadTask): readonly ThreadWorker[];
+  lend(task: ThreadTask): number;
 }
 
-interface OwnWorker extends ThreadWorker {
+interface OwnWorker {
   on(event: 'message' | 'error' | 'exit', listener: () => void): void;
+  postMessage(work: Work): void;
+  terminate(): unknown;
+  unref(): void;
 }
 
 interface Threads {
@@ -51,13 +54,6 @@ interface Threads {
 
 interface System {
   availableParallelism(): number;
-}
-
-/** A thread that packs, of its own or the backend's. */
-interface Hand {
-  readonly worker: ThreadWorker;
-  /** Has it packed, or is it gone? */
-  isThrough: boolean;
 }
 
 /** Bytes of a file, or of memory, that a thread takes at a time. */
@@ -85,8 +81,8 @@ interface Part {
 
 export class PackThreads {
   readonly #own: OwnWorker[] = [];
-  /** Those of its own first. */
-  readonly #hands: Hand[] = [];
+  /** Has each thread packed, or is it gone? Those of its own first, then the backend's. */
+  readonly #through: boolean[] = [];
   #waiting: (() => void)[] = [];
   #hasEnded = false;
   #early: WasmBackend | undefined;
@@ -132,9 +128,9 @@ export class PackThreads {
         worker.on('message', isThrough);
         worker.on('error', isThrough);
         worker.on('exit', isThrough);
-        worker.unref?.();
+        worker.unref();
         this.#own.push(worker);
-        this.#hands.push({ worker, isThrough: false });
+        this.#through.push(false);
       }
     } catch (error) {
       for (const worker of this.#own) void worker.terminate();
@@ -142,8 +138,8 @@ export class PackThreads {
     }
   }
 
-  #isThrough(hand: number): void {
-    this.#hands[hand]!.isThrough = true;
+  #isThrough(thread: number): void {
+    this.#through[thread] = true;
     for (const go of this.#waiting.splice(0)) go();
   }
 
@@ -175,13 +171,14 @@ export class PackThreads {
 
   /**
    * @param bytes that it should have room for
-   * @returns that backend, once: it is the caller's then. `undefined` if it would have to grow by much
+   * @returns that backend, once: it is the caller's then. `undefined` if it has much less, or much more than will be used
    */
   take(bytes: number): WasmBackend | undefined {
     const backend = this.#early;
     this.#early = undefined;
-    if (!backend || 2 * backend.arena.byteLength >= bytes) return backend;
-    backend.dispose();
+    const share = (backend?.arena.byteLength ?? bytes) / bytes;
+    if (share >= 1 / 2 && share <= 2) return backend;
+    backend?.dispose();
     return undefined;
   }
 
@@ -221,7 +218,7 @@ export class PackThreads {
       given: (i) => work(own + i),
       ended: (i) => this.#isThrough(own + i),
     });
-    this.#hands.push(...lent.map((worker) => ({ worker, isThrough: false })));
+    for (let i = 0; i < lent; i++) this.#through.push(false);
   }
 
   /** Makes units of a place. @returns where its rows come from, if threads can pack them */
@@ -317,18 +314,19 @@ export class PackThreads {
 
   /** Waits until no thread is at work. Those that have not begun are not waited for. */
   async #rest(): Promise<void> {
-    // Nothing else may keep the process alive meanwhile.
-    for (const { worker } of this.#hands) worker.ref?.();
-    while (this.#hands.some(({ isThrough }, i) => !isThrough && Atomics.load(this.#state, WORDS.atWork + i) !== 0))
+    // Threads keep no process alive, and nothing else may meanwhile.
+    const alive = setInterval(() => {}, 2 ** 30);
+    while (this.#through.some((isThrough, i) => !isThrough && Atomics.load(this.#state, WORDS.atWork + i) !== 0))
       await new Promise<void>((resolve) => this.#waiting.push(resolve));
-    for (const { worker } of this.#hands) worker.unref?.();
+    clearInterval(alive);
   }
 
   /** Stops, and waits for what is in progress. Nothing is packed from then on. */
   async end(): Promise<void> {
     this.#hasEnded = true;
     Atomics.store(this.#touching, 0, 1);
-    this.take(0)?.dispose();
+    this.#early?.dispose();
+    this.#early = undefined;
     if (this.#packing) {
       Atomics.store(this.#state, WORDS.stop, 1);
       await this.#rest();

@@ -108,7 +108,11 @@ function packUnits(pack: typeof packUnit, given: Work): void {
     const unit = units[at];
     if (!unit) break;
     if (unit.source !== undefined) {
-      if (!pack(fs, given, unit, instances)) continue;
+      try {
+        if (!pack(fs, given, unit, instances)) continue;
+      } catch {
+        break; // the main thread finds out why: engines would report what is thrown here
+      }
     } else for (let byte = unit.first; byte < unit.end; byte += 4096) bytes[byte] = 0; // all of it, engines write one by one
     Atomics.store(state, words.done + at, 1);
   }

@@ -34,13 +34,22 @@ export type InferNested = (
   symbols: Symbols,
 ) => readonly (Info | undefined)[] | undefined;
 
+/**
+ * Operators whose constants are weights, small as those of a norm may be: nobody needs to know their floats. In a file that is arriving, all
+ * would have to wait for the last one of them.
+ */
+const WEIGHED = /Normalization$|^MatMulNBits$|^GroupQueryAttention$/;
+
 export function inferTypes(graph: Graph, nested?: InferNested): TypedGraph {
   const symbols = newSymbols();
   const infos = new Map<string, Info>();
+  const isProduct = (name: string): boolean => graph.producers.get(name)?.opType === 'MatMulNBits';
+  const weighs = ({ opType, inputs }: GraphNode): boolean =>
+    WEIGHED.test(opType) || (opType === 'Add' && inputs.some(isProduct)); // a bias
   const views = new Map(graph.nodes.map((node) => [node, new NodeView(node, graph.opsets)] as const));
   let contradiction: string | undefined;
   for (const [name, constant] of graph.constants) {
-    const info = infoOfConstant(constant);
+    const info = infoOfConstant(constant, graph.consumers.get(name)?.every(weighs));
     infos.set(name, info);
     contradiction ??= roundingOf(constant, info);
   }

@@ -32,6 +32,8 @@ export interface Concrete extends Info {
 
 /** Constants up to this many elements are known by value. */
 export const MAX_KNOWN = 1024;
+/** The same of floats that are weights. */
+const FEW = 16;
 
 /** Element types that plain JavaScript computes with. */
 export const HOST_TYPES: ReadonlySet<number> = /* @__PURE__ */ new Set([FLOAT32, FLOAT16, INT32, INT64, BOOL]);
@@ -140,13 +142,13 @@ export function infoOfType(type: ValueType, symbols: Symbols): Info {
   return { elemType: type.elemType, dims };
 }
 
-/** A constant's type, and its elements if they are few. */
-export function infoOfConstant(constant: Constant): Info {
+/** A constant's type, and its elements if they are few. @param isWeight then of floats only if they are very few */
+export function infoOfConstant(constant: Constant, isWeight = false): Info {
   if (constant.kind === 'sparse') return { elemType: 0, dims: undefined };
   if (constant.kind === 'node') return infoOfConstantNode(constant.node);
   const { tensor } = constant;
   const { elemType, dims } = tensor;
-  const small = KNOWN_TYPES.has(elemType) && countOf(dims) <= MAX_KNOWN;
+  const small = KNOWN_TYPES.has(elemType) && countOf(dims) <= (isWeight && isFloat(elemType) ? FEW : MAX_KNOWN);
   return small && isReadable(tensor) ? { elemType, dims, data: tensorElements(tensor) } : { elemType, dims };
 }
 

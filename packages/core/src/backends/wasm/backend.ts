@@ -11,7 +11,6 @@ import type { QuantizedWeights } from '../../formats/weights.ts';
 import { gemmId } from '../../gemm/options.ts';
 import { gemmShapeFor } from '../../plan/choose.ts';
 import { SLICE_ROWS } from '../../plan/ranges.ts';
-import type { ThreadWorker } from '../../threads/environment.ts';
 import { oneThread, type Team, type ThreadReport, type ThreadTask } from '../../threads/team.ts';
 import type { CarrierChoice } from '../../wasm/features.ts';
 import type { Arena, ArenaHandle, ArenaOptions } from '../arena.ts';
@@ -70,9 +69,9 @@ export class WasmBackend implements Backend, Device<ArenaHandle, PreparedWeights
   /**
    * Gives the threads something else to do, in Node. Until they have done it, this thread multiplies alone.
    *
-   * @returns the workers that have it; those of pages end it at once, and have done nothing
+   * @returns how many have it; those of pages end it at once, and have done nothing
    */
-  lend(task: ThreadTask): readonly ThreadWorker[] {
+  lend(task: ThreadTask): number {
     return this.#runtime.team.lend(task);
   }
 
