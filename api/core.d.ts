@@ -479,7 +479,6 @@ export declare class WasmBackend implements Backend, Device<ArenaHandle, Prepare
         readonly each?: readonly (ProductOptions & F32Result)[] | undefined;
     }): Float32Array[];
     matmulMany(x: Operand, prepared: readonly PreparedWeights[], options?: MatmulManyOptions): Operand[];
-    askTiles(): void;
     warmUp(prepared: PreparedWeights, M: number, options?: MatmulOptions): void;
     kernelFor(prepared: PreparedWeights, M: number, options?: DecompositionOptions): string;
     get carriers(): CarrierReport;

@@ -62,18 +62,15 @@ interface Scope {
 }
 
 /**
- * Does the engine keep the order of the steps of a turn? V8 does from 13 on, of Node 24 and Chromium 130; before, its optimiser loads
- * the operands of all steps before it multiplies (docs/msd.md, "Turns"). No feature of WebAssembly tells, and a measurement
- * takes time and depends on how busy the machine is, so V8 is told by its version.
- *
- * @returns `undefined` of other engines, which have to be measured
+ * Does the engine keep the order of the steps of a turn (docs/msd.md, "Turns")? V8 does from 13 on, of Node 24 and Chromium 130; before, its
+ * optimiser loads the operands of all steps before it multiplies. No feature of WebAssembly tells, and a measurement takes
+ * time and depends on how busy the machine is, so this is decided by the version. Other engines gain nothing by more steps.
  */
-export function keepsOrder({ process, navigator }: Scope = globalThis as Scope): boolean | undefined {
+export function keepsOrder({ process, navigator }: Scope = globalThis as Scope): boolean {
   const { v8, bun } = process?.versions ?? {};
-  if (bun !== undefined) return undefined; // it states a version of V8, which it is not
   const chromium = navigator?.userAgentData?.brands?.find(({ brand }) => brand === 'Chromium');
-  const version = Number.parseFloat(v8 ?? (chromium ? `${Number(chromium.version) / 10}` : ''));
-  return Number.isNaN(version) ? undefined : version >= 13;
+  const version = v8 === undefined ? Number(chromium?.version) / 10 : Number.parseFloat(v8);
+  return version >= 13 && bun === undefined; // which states a version of V8, and is another engine
 }
 
 let known: RelaxedDot | null | undefined;

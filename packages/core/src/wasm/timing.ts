@@ -63,8 +63,8 @@ export function warmUp(begin: () => () => void): () => void {
  * {@link bestTime}, once more where a function was still running unoptimised: engines compile in the background, on a busy
  * machine for longer than a warm-up takes.
  */
-export function settledTime(runs: readonly (() => void)[], rounds: number = ROUNDS): number[] {
-  const half = Math.ceil(rounds / 2);
+export function settledTime(runs: readonly (() => void)[]): number[] {
+  const half = Math.ceil(ROUNDS / 2);
   let best = bestTime(runs, half);
   for (let again = 0; again < RETRIES; again++) {
     const times = bestTime(runs, half);

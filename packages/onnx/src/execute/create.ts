@@ -41,7 +41,6 @@ export async function createSession(
   const request = parseSessionOptions(options, { fallback: [cpuProvider(ort)], ...defaults });
   request.watch.check();
   if (typeof model === 'string' && request.msd.warm) warmUp(ort, defaults);
-  if (request.msd.carrier !== 'i16') askEngine();
   const again: SessionRequest = { ...request, download: { ...request.download, isRead: false } };
   try {
     return await openAndCreate(ort, model, request, started).catch((error: unknown) => {
@@ -86,7 +85,9 @@ async function openAndCreate(
     const record = withOverrides(readModel(source), request.overrides);
     external = record.files.sources;
     if (source.descriptor !== undefined) packThreads = threadsFor(record, request.msd);
-    const { parts, branches } = await stoppable(watch, loadParts(record));
+    const loading = loadParts(record);
+    if (request.msd.carrier !== 'i16') askEngine(); // while code arrives
+    const { parts, branches } = await stoppable(watch, loading);
     const planned = branches.planned(mayMultiply);
     const files = openExternal(record.files, neededLocations(planned), model, request.externalData, download);
     await stoppable(watch, files);

@@ -90,7 +90,6 @@ export async function reserveResidents(
       const how = { kernels: packing.packKernels, recipes: recipes.packRecipes };
       threads.begin({ places, ...how, rangeOf: tensorRange, lend: (task) => backend.lend(task) });
     }
-    if (matrices.length > 0) backend.askTiles();
     const placed = constants.map((each) => placeOf(backend, each));
     const tables = new Map<string, ReadRows>();
     const sources = new Set<ByteSource>();

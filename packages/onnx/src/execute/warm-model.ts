@@ -13,7 +13,7 @@ const [FLOAT, UINT8, INT32, INT64] = [1, 2, 6, 7] as const;
 /** Rows, columns, and the size of a head. */
 const SIZE = 64;
 const BLOCK = 32;
-/** Positions that there are angles for: more than a rehearsal has. */
+/** Positions that there are angles for: as many as a rehearsal reaches. */
 const POSITIONS = 160;
 const LAYERS = 4;
 

@@ -220,14 +220,6 @@ export class WasmBackend implements Backend, Device<ArenaHandle, PreparedWeights
   }
 
   /**
-   * Has the engine compile, in the background, the tiles that will be timed to choose kernels. Call it when you know
-   * that matrices will come, and pack them in the meantime. A few milliseconds, once per page.
-   */
-  askTiles(): void {
-    this.#runtime.routes.ask();
-  }
-
-  /**
    * Emits, compiles and warms the kernels that `matmul` uses for this matrix at M rows, so that the first call is fast.
    */
   warmUp(prepared: PreparedWeights, M: number, options: MatmulOptions = {}): void {

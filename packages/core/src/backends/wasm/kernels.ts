@@ -87,11 +87,6 @@ export class Kernels {
     return kernel;
   }
 
-  /** Has the engine optimise a kernel in the background, if the page has not met it yet. */
-  ask(source: KernelSource): void {
-    compile(source, isShared(this.#arena.memory));
-  }
-
   /** Waits until the engine has optimised a kernel, if nobody has waited yet. */
   settle(source: KernelSource): void {
     compile(source, isShared(this.#arena.memory)).settle();

@@ -16,7 +16,7 @@ import {
   tileCandidates,
   type Unroll,
 } from '../../gemm/registry.ts';
-import { type KernelSource, kernelOf } from '../../kernel-spec.ts';
+import { kernelOf } from '../../kernel-spec.ts';
 import { type CarrierChoice, keepsOrder, type RelaxedDot, relaxedDot } from '../../wasm/features.ts';
 import { isClockFine, settledTime } from '../../wasm/timing.ts';
 import type { Kernels } from './kernels.ts';
@@ -48,7 +48,6 @@ const CLEARLY = 0.95;
 export const automatic: { carrier: CarrierChoice } = { carrier: 'auto' };
 /** By shape class and the ids of the compared kernels: true for the whole page, whichever model came first. */
 const timings = /* @__PURE__ */ new Map<string, CarrierTiming>();
-let unroll: Unroll | undefined;
 
 export class Routes {
   readonly #kernels: Kernels;
@@ -59,11 +58,6 @@ export class Routes {
   constructor(kernels: Kernels, choice: CarrierChoice) {
     this.#kernels = kernels;
     this.#choice = choice === 'auto' ? automatic.carrier : choice;
-  }
-
-  /** Has the engine compile the tiles that will be timed, if any are, in the background: a few milliseconds, once per page. */
-  ask(): void {
-    if (!unroll && keepsOrder() === undefined) for (const source of unrolled()) this.#kernels.ask(source);
   }
 
   /** The kernel of a kind of matrix; may have to time some. Remember the result. */
@@ -86,7 +80,8 @@ export class Routes {
     const key = [shape, ...ids].join();
     const known = timings.get(key);
     if (known) return known.chosen === ids[1] ? i8 : i16;
-    const times = this.#time(sources, shape);
+    // Nothing but the calls is timed: a kernel takes a quarter of a microsecond.
+    const times = settledTime(this.#kernels.trials(sources, TRIAL_ROWS[shape]));
     const chosen = times[1] < CLEARLY * times[0] ? 1 : 0;
     const microseconds = Object.fromEntries(ids.map((id, i) => [id, 1000 * times[i]]));
     timings.set(key, { chosen: ids[chosen], microseconds });
@@ -137,29 +132,12 @@ export class Routes {
   }
 
   /**
-   * The number of steps per turn with which the engine runs tiles of several rows fastest. Where it keeps their order, fewer turns
-   * gain 5 %. Where it loads the operands of all steps first, it runs out of registers: two steps take 1.27 times as
-   * long. Engines that are not known are measured, once per page, always with the same kernel.
+   * The number of steps per turn of tiles of several rows. Where the engine keeps their order, fewer turns gain 5 %. Where it loads
+   * the operands of all steps first, it runs out of registers: two steps take 1.27 times as long.
    */
   unroll(): Unroll {
-    return (unroll ??= (keepsOrder() ?? this.#gainsByTwo()) ? 2 : 1);
+    return keepsOrder() ? 2 : 1;
   }
-
-  #gainsByTwo(): boolean {
-    const [one, two] = this.#time(unrolled(), 'gemm', 3);
-    return two < 1.1 * one;
-  }
-
-  /** Nothing but the calls is timed: a kernel takes a quarter of a microsecond. */
-  #time(sources: readonly KernelSource[], shape: GemmShape, rounds?: number): number[] {
-    return settledTime(this.#kernels.trials(sources, TRIAL_ROWS[shape]), rounds);
-  }
-}
-
-/** A tile of one step per turn, and of two. */
-function unrolled(): KernelSource[] {
-  const tile = gemmOptions('gemm', formats.int4, { blockSize: 32, storedZeroPoints: false, scale: 'f32' });
-  return [tile, { ...tile, kUnroll: 2 as const }].map((options) => kernelOf(gemmSpec, options));
 }
 
 const scaleBlock = ({ activationBlock }: Decomposition): 256 | 32 => (activationBlock === 32 ? 32 : 256);
