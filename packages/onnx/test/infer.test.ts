@@ -374,6 +374,38 @@ describe('symbols', () => {
   });
 });
 
+it('heads of keys and of values have their own size where the caches leave it open', async () => {
+  const operands = { q: [1, 3, 32], k: [1, 3, 32], v: [1, 3, 48], past_key: [1, 2, 4, 16], past_value: [1, 2, 4, 24] };
+  const declared = { past_key: ['batch', 2, 'past', 'size'], past_value: ['batch', 2, 'past', 'size'] };
+  const model = writeModel({
+    opsets: { '': 23 },
+    graph: {
+      inputs: Object.entries({ ...operands, ...declared }).map(([name, dims]) => ({ name, dtype: 'float32', dims })),
+      outputs: ['y', 'present_key', 'present_value'].map((name) => ({ name, dtype: 'float32' })),
+      nodes: [
+        {
+          opType: 'Attention',
+          inputs: ['q', 'k', 'v', '', 'past_key', 'past_value'],
+          outputs: ['y', 'present_key', 'present_value'],
+          attributes: { q_num_heads: { int: 2 }, kv_num_heads: { int: 2 } },
+        },
+      ],
+    },
+  });
+  const created = await session(model, { name: 'msd', claim: 'all' });
+  const shapes = created.inputMetadata.slice(3).map((input) => input.isTensor && input.shape);
+  expect(shapes).toEqual([
+    ['batch', 2, 'past', 16],
+    ['batch', 2, 'past', 24],
+  ]);
+  const feeds = Object.entries(operands).map(([name, dims]) => {
+    const count = dims.reduce((product, dim) => product * dim, 1);
+    return [name, new ort.Tensor('float32', new Float32Array(count).fill(1), dims)] as const;
+  });
+  expect((await created.run(Object.fromEntries(feeds))).present_value!.dims).toEqual([1, 2, 7, 24]);
+  await created.release();
+});
+
 describe.skipIf(!conformanceFolder)('types of real models (skipped where ../shared/conformance is absent)', () => {
   it('are those of the recorded outputs', () => {
     let checked = 0;

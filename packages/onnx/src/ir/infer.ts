@@ -98,14 +98,17 @@ export function inferTypes(graph: Graph, nested?: InferNested): TypedGraph {
 function withHeadSize(input: ValueInfo, { nodes }: Graph, infos: Infos): ValueInfo {
   const { name, type } = input;
   const isRead = (node: GraphNode): unknown => node.inputs.includes(name) && OPERATORS.get(operatorName(node))?.isFirst;
-  const size = isPast(name) && infos.get(nodes.find(isRead)?.outputs[1] ?? '')?.dims?.[3];
+  const { inputs = [], outputs = [] } = nodes.find(isRead) ?? {};
+  // Values, whose heads may be of another size, come after keys.
+  const present = outputs[isPast(inputs[inputs.indexOf(name) - 1]) ? 2 : 1] ?? '';
+  const size = isPast(name) && infos.get(present)?.dims?.[3];
   const { dims } = type;
   return typeof size === 'number' && typeof dims?.[3] !== 'number'
     ? { name, type: { ...type, dims: dims?.toSpliced(3, 1, size) } }
     : input;
 }
 
-const isPast = (name: Size): boolean => typeof name === 'string' && /past/i.test(name);
+const isPast = (name: Size | undefined): boolean => typeof name === 'string' && /past/i.test(name);
 
 /** Elements that decide about sizes are those of constants. */
 function followsFromSizes({ constants }: Graph, node: GraphNode): boolean {
