@@ -290,8 +290,9 @@ describe.runIf(isPossible)('packs the same bytes', () => {
     const matrices = writeForms();
     const wanted = await expected(matrices);
     const failed = vi.fn();
-    workersWith('require("node:fs").fstatSync = () => { throw new Error("EBADF"); }', failed);
-    expectSame((await packed(matrices, { waitMs: 300 })).bytes, wanted);
+    const noFile = 'require("node:fs").fstatSync = () => { throw new Error("EBADF"); };';
+    workersWith(`${noFile} require("node:worker_threads").parentPort.close = undefined`, failed);
+    expectSame((await packed(matrices, { waitMs: 2000 })).bytes, wanted);
     expect(failed).not.toHaveBeenCalled();
   });
 

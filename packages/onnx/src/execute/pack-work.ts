@@ -147,7 +147,7 @@ function waitForWork(pack: (given: Work) => void): void {
   port.once('message', (given: Work) => {
     pack(given);
     port.postMessage(0);
-    port.close();
+    port.close?.(); // Deno's cannot
   });
 }
 
