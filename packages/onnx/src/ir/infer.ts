@@ -86,7 +86,7 @@ export function inferTypes(graph: Graph, nested?: InferNested): TypedGraph {
   const hasPast = graph.inputs.some(({ name }) => [name, ...(infos.get(name)?.dims ?? [])].some(isPast));
   const inputs = graph.inputs.map((input) => withHeadSize(input, graph, infos));
   return {
-    graph: { ...graph, inputs },
+    graph: inputs.every((input, i) => input === graph.inputs[i]) ? graph : { ...graph, inputs },
     infos,
     contradiction,
     hasPast,
