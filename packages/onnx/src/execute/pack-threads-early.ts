@@ -25,7 +25,8 @@ export async function startPackThreads(options: BackendOptions, graph?: ModelRec
   if (!builtin('node:worker_threads')) return undefined;
   void fetchRecipes().catch(() => {}); // for later: whoever waits for it is told
   const threads = (await import('./pack-threads.ts')).PackThreads.start(options.threads);
-  if (graph && options.threads !== 1) await threads?.foresee(graph, (bytes) => packingBackend(options, bytes, true));
+  if (graph && options.threads !== 1)
+    await threads?.foresee(graph, lengthOf, (bytes) => packingBackend(options, bytes, true));
   return threads;
 }
 

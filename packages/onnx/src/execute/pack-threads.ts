@@ -60,17 +60,17 @@ interface System {
 const UNIT_BYTES = 2 ** 20;
 const PANEL = 16;
 
-/** Of matrices that will be packed with hardly a doubt: they take as much as in the file. */
-function foreseenBytes({ initializers, nodes }: ModelRecord['graph']): number {
+/**
+ * Of matrices that will be packed with hardly a doubt: they take as much as in the file.
+ *
+ * @param lengthOf a tensor's bytes, handed over as `rangeOf` is
+ */
+function foreseenBytes({ initializers, nodes }: ModelRecord['graph'], lengthOf: (tensor: TensorRef) => number): number {
   const names = new Set(nodes.flatMap(({ opType, inputs }) => (opType === 'MatMulNBits' ? inputs.slice(1, 4) : [])));
   let bytes = 0;
-  for (const { name, storage } of initializers)
-    if (names.has(name)) bytes += storage.kind === 'raw' ? storage.range.length : lengthBeside(storage);
+  for (const tensor of initializers) if (names.has(tensor.name)) bytes += lengthOf(tensor);
   return bytes;
 }
-
-/** Of a tensor in another file, which need not say it. */
-const lengthBeside = (storage: TensorRef['storage']): number => (storage.kind === 'external' && storage.length) || 0;
 
 /** A place's units, and how many of its rows are packed by them; 0: its pages are touched. */
 interface Part {
@@ -151,10 +151,15 @@ export class PackThreads {
   /**
    * Has threads of a backend give its memory pages, while nobody knows yet what will lie where.
    *
+   * @param lengthOf a tensor's bytes in its file; 0 if it does not say
    * @param create makes it, with room for so many bytes of packed weights
    */
-  async foresee(graph: ModelRecord['graph'], create: (bytes: number) => Promise<WasmBackend>): Promise<void> {
-    const bytes = foreseenBytes(graph);
+  async foresee(
+    graph: ModelRecord['graph'],
+    lengthOf: (tensor: TensorRef) => number,
+    create: (bytes: number) => Promise<WasmBackend>,
+  ): Promise<void> {
+    const bytes = foreseenBytes(graph, lengthOf);
     // If there is no memory, the error comes later, from who knows how much is needed.
     const backend = bytes > 0 ? await create(bytes).catch(() => undefined) : undefined;
     if (backend && !this.#hasEnded) this.touch(backend);
